@@ -1,0 +1,85 @@
+//! The library's one error type.
+//!
+//! Every message says what was found, what was expected, and where, so that it can be acted on without reading the code.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong in the library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file was read, but its content is not what it has to be.
+    #[error("{}: {problem}", path.display())]
+    Format {
+        /// The file, with `:line` where one is known.
+        path: PathBuf,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A configuration key or value, or a combination of them, that makes no sense.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// Data that cannot be trained or evaluated on as they are.
+    #[error("data: {0}")]
+    Data(String),
+    /// A value with the wrong shape, length or type.
+    #[error("{what}: found {found}, expected {expected}")]
+    Mismatch {
+        /// What was looked at.
+        what: String,
+        /// What it is.
+        found: String,
+        /// What it has to be.
+        expected: String,
+    },
+    /// A loss term became NaN or infinite; nothing was updated.
+    #[error("{term} is not finite ({value}) in epoch {epoch}, step {step}: nothing was updated, the last checkpoint is intact; try a smaller learning rate")]
+    NonFinite {
+        /// The term's name in the journal.
+        term: String,
+        /// NaN or an infinity.
+        value: f64,
+        /// Zero-based epoch.
+        epoch: usize,
+        /// Zero-based step within the epoch.
+        step: usize,
+    },
+    /// Another process works in this run folder.
+    #[error("{}: in use by another `dada` process", .0.display())]
+    Busy(PathBuf),
+}
+
+/// A result with the library's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A malformed file: `problem` says what was found and what was expected.
+    pub fn format(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
+        Self::Format { path: path.into(), problem: problem.into() }
+    }
+
+    /// A wrong shape, length or type.
+    pub fn mismatch(what: impl Into<String>, found: impl ToString, expected: impl ToString) -> Self {
+        Self::Mismatch { what: what.into(), found: found.to_string(), expected: expected.to_string() }
+    }
+}
+
+/// Names the file in an operating-system error.
+pub trait AtPath<T> {
+    /// Turns an `io::Result` into ours.
+    fn at(self, path: &Path) -> Result<T>;
+}
+
+impl<T> AtPath<T> for io::Result<T> {
+    fn at(self, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::Io { path: path.to_owned(), source })
+    }
+}

@@ -1,0 +1,2 @@
+//! The `dada` program.
+fn main() {}
