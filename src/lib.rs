@@ -1,6 +1,9 @@
 //! Train image-embedding models with proxy losses and data-augmented domain adaptation (DADA).
 
+pub mod compute;
 pub mod error;
+pub mod layers;
+pub mod parameters;
 pub mod random;
 
 pub use error::{Error, Result};
