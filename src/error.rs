@@ -41,7 +41,9 @@ pub enum Error {
         expected: String,
     },
     /// A loss term became NaN or infinite; nothing was updated.
-    #[error("{term} is not finite ({value}) in epoch {epoch}, step {step}: nothing was updated, the last checkpoint is intact; try a smaller learning rate")]
+    #[error(
+        "{term} is not finite ({value}) in epoch {epoch}, step {step}: nothing was updated, the last checkpoint is intact; try a smaller learning rate"
+    )]
     NonFinite {
         /// The term's name in the journal.
         term: String,

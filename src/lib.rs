@@ -1,8 +1,10 @@
 //! Train image-embedding models with proxy losses and data-augmented domain adaptation (DADA).
 
+pub mod adversarial;
 pub mod compute;
 pub mod error;
 pub mod layers;
+pub mod loss;
 pub mod parameters;
 pub mod random;
 
