@@ -2,7 +2,9 @@
 
 pub mod adversarial;
 pub mod compute;
+pub mod data;
 pub mod error;
+pub mod evaluate;
 pub mod layers;
 pub mod loss;
 pub mod parameters;
