@@ -1,0 +1,20 @@
+//! Exact evaluation of embeddings, ours or anybody's: plain row-major matrices in, numbers out.
+//!
+//! Nothing here knows how the embeddings were made.
+
+pub mod embeddings;
+pub mod nearest;
+pub mod neighbours;
+mod panels;
+pub mod retrieval;
+mod tally;
+
+pub use embeddings::Embeddings;
+pub use nearest::{Neighbour, nearest};
+pub use retrieval::{Retrieval, query_gallery, self_retrieval};
+
+/// Told how much of a long computation is done: `(done, total)`, from any thread, in no particular order.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// Nobody watches.
+pub const SILENT: Progress<'static> = &|_, _| {};

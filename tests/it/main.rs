@@ -1,0 +1,4 @@
+//! The library from outside.
+
+mod evaluate_golden;
+mod evaluate_oracle;
