@@ -263,16 +263,16 @@ fn channel_sums(dz: &[f32], s: &ConvShape) -> Vec<f32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::compute::check::{assert_close, leaf, noise, value_and_gradients};
     use proptest::prelude::*;
 
     #[derive(Clone, Debug)]
-    struct Case {
-        x: [usize; 4],
-        weight: [usize; 4],
-        options: ConvOptions,
+    pub(in crate::compute) struct Case {
+        pub x: [usize; 4],
+        pub weight: [usize; 4],
+        pub options: ConvOptions,
     }
 
     fn case() -> impl Strategy<Value = Case> {
@@ -290,7 +290,7 @@ mod tests {
         )
     }
 
-    fn check(case: &Case) {
+    pub(in crate::compute) fn check(case: &Case) {
         let Case { x, weight, options } = case.clone();
         let outs = weight[0];
         let inputs = || (leaf(noise(x, 1)), leaf(noise(weight, 2)), leaf(noise([outs], 3)), leaf(noise([outs], 4)));

@@ -7,6 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::activation::{Activation, clamp};
+use super::depthwise;
 use super::flex::{Shared, with_scratch};
 use super::gemm::{Matrix, Write, matmul, matmul_shared};
 use super::im2col::{ConvShape, col2im, im2col};
@@ -27,7 +28,7 @@ pub(super) struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
-    fn apply(&self, channel: usize, values: &mut [f32]) {
+    pub(super) fn apply(&self, channel: usize, values: &mut [f32]) {
         let (scale, shift, bounds) = (self.scale[channel], self.shift[channel], self.activation.bounds());
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -48,6 +49,9 @@ fn images_at_once(s: &ConvShape) -> usize {
 
 /// y [batch, out_channels, out_height, out_width] = epilogue(x * weight).
 pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
+    if depthwise::applies(s) {
+        return depthwise::forward(x, weight, s, epilogue);
+    }
     let mut y = vec![0.0; s.batch * s.out_channels * s.out_pixels()];
     let images = images_at_once(s);
     let (x_len, y_len) = (images * s.channels * s.pixels(), images * s.out_channels * s.out_pixels());
@@ -161,6 +165,9 @@ fn forward_images(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epi
 
 /// The gradient of x from the gradient of x * (weight * scale).
 pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s: &ConvShape) -> Vec<f32> {
+    if depthwise::applies(s) {
+        return depthwise::data_gradient(dy, weight, scale, s);
+    }
     let [top, bottom, left, right] = s.padding;
     let [rows, columns] = s.kernel;
     if s.stride == 1 && top.max(bottom) < rows && left.max(right) < columns {
@@ -239,6 +246,9 @@ fn side_by_side<'a>(maps: &'a [f32], channels: usize, pixels: usize, wanted: Ran
 
 /// The gradient of the weight [out_channels, channels / groups, kh, kw], summed over the batch in a fixed order.
 pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
+    if depthwise::applies(s) {
+        return depthwise::weight_gradient(x, dy, s);
+    }
     let k = s.group_channels() * s.taps();
     let mut dw = vec![0.0; s.out_channels * k];
     let pieces = if s.groups > 1 { 1 } else { PIECES.min(s.group_channels() / 8).max(1) };

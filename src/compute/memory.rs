@@ -2,6 +2,8 @@
 
 /// Blocks below this size come from the heap and are kept when freed; larger ones are mapped and returned each time.
 const MMAP_THRESHOLD: libc::c_int = 1 << 30;
+/// The most that older versions of glibc accept.
+const OLDER_THRESHOLD: libc::c_int = 32 << 20;
 /// The heap's free end is returned to the system only above this size.
 const TRIM_THRESHOLD: libc::c_int = i32::MAX;
 
@@ -15,7 +17,9 @@ pub fn retain_memory() {
     {
         // SAFETY: `mallopt` takes two integers and touches the allocator's own settings under its own lock.
         unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+            if libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD) == 0 {
+                libc::mallopt(libc::M_MMAP_THRESHOLD, OLDER_THRESHOLD);
+            }
             libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD);
             // Threads would otherwise fill arenas of their own, whose heaps are at most 64 MiB and are unmapped when empty.
             libc::mallopt(libc::M_ARENA_MAX, 1);

@@ -4,27 +4,39 @@
 //! composed of burn's operators, so that a network is written once. Results do not depend on the number of threads: work is
 //! split by shape alone, and every sum has a fixed order.
 //!
-//! - [`conv2d`], [`conv2d_scaled`]: convolution, also with a frozen batch norm folded in (`conv`, `im2col`, `gemm`)
+//! - [`conv2d`], [`conv2d_scaled`]: convolution, also with a frozen batch norm folded in (`conv` on tensors, `conv_loops` through
+//!   matrix products with `im2col` and `gemm`, `depthwise`)
 //! - [`batch_norm`]: batch statistics, scale, shift and activation in one pass
+//! - [`scale_shift`]: a frozen batch norm that no convolution precedes
+//! - [`max_pool2d`], [`global_avg_pool`], [`global_max_pool`] (`pool`)
 //! - [`nuclear_norm`]: through the smaller Gram matrix (`symmetric_eigen`)
+//! - [`adam_update`]: a step of Adam or AdamW in one pass
 //! - [`retain_memory`]: keeps freed buffers in the process (`memory`)
 
 mod activation;
+mod adam;
 mod batch_norm;
 #[cfg(test)]
 mod check;
 mod conv;
 mod conv_loops;
+mod depthwise;
 mod flex;
 mod gemm;
 mod im2col;
 mod lanes;
 mod memory;
 mod nuclear_norm;
+mod planes;
+mod pool;
+mod scale_shift;
 mod symmetric_eigen;
 
 pub use activation::Activation;
+pub use adam::{AdamHyper, Decay, Moments, adam_update};
 pub use batch_norm::{BatchNormOutput, batch_norm};
 pub use conv::{ConvOptions, conv2d, conv2d_scaled};
 pub use memory::retain_memory;
 pub use nuclear_norm::nuclear_norm;
+pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
+pub use scale_shift::scale_shift;
