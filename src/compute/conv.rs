@@ -1,0 +1,352 @@
+//! Two-dimensional convolution on tensors, with its gradients.
+
+use burn::Tensor;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn_flex::FlexTensor;
+
+use super::activation::{Activation, activation_gradient};
+use super::conv_loops::{self, Epilogue};
+use super::flex::{dims, is_flex_f32, tensor, values};
+use super::im2col::ConvShape;
+
+/// Stride, padding and groups of a 2-D convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvOptions {
+    /// Pixels from one output position to the next, along both axes.
+    pub stride: usize,
+    /// Zeros added at [top, bottom, left, right] (asymmetric for TensorFlow's "SAME").
+    pub padding: [usize; 4],
+    /// Parts that the channels are divided into; output channels see their own part only.
+    pub groups: usize,
+}
+
+impl Default for ConvOptions {
+    fn default() -> Self {
+        Self { stride: 1, padding: [0; 4], groups: 1 }
+    }
+}
+
+impl ConvOptions {
+    fn shape(&self, [batch, channels, height, width]: [usize; 4], weight: [usize; 4]) -> ConvShape {
+        let [out_channels, group_channels, rows, columns] = weight;
+        let [top, bottom, left, right] = self.padding;
+        assert!(self.stride > 0 && self.groups > 0, "a convolution's stride and groups are at least 1: {self:?}");
+        assert!(
+            channels == group_channels * self.groups && out_channels % self.groups == 0,
+            "{channels} channels in {} groups do not fit the weight {weight:?}",
+            self.groups
+        );
+        assert!(
+            rows > 0 && columns > 0 && height + top + bottom >= rows && width + left + right >= columns,
+            "the kernel [{rows}, {columns}] does not fit into [{height}, {width}] padded by {:?}",
+            self.padding
+        );
+        let (kernel, padding) = ([rows, columns], self.padding);
+        ConvShape { batch, channels, height, width, out_channels, kernel, stride: self.stride, padding, groups: self.groups }
+    }
+}
+
+/// Convolution of `x` [batch, in, height, width] with `weight` [out, in / groups, kernel height, kernel width], plus `bias` [out].
+///
+/// # Panics
+/// Where the shapes do not fit each other, as burn's own does.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions) -> Tensor<4> {
+    if !is_flex_f32(&x) {
+        return by_burn(x, weight, bias, options);
+    }
+    match bias {
+        None => Tensor::from_dispatch(<Dispatch as ConvBackend>::convolve(x.into_dispatch(), weight.into_dispatch(), options)),
+        Some(bias) => {
+            let ones = Tensor::ones_like(&bias.clone().detach());
+            conv2d_scaled(x, weight, ones, bias, options, Activation::Identity)
+        }
+    }
+}
+
+/// Convolution with a frozen batch norm folded in: `activation(scale * (x * weight) + shift)`, exactly, in one pass.
+///
+/// `scale` and `shift` are per output channel, [out]; all four tensors get their gradients. Shapes as in [`conv2d`].
+pub fn conv2d_scaled(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    options: ConvOptions,
+    activation: Activation,
+) -> Tensor<4> {
+    if !is_flex_f32(&x) {
+        let [out_channels, _, _, _] = weight.dims();
+        let y = by_burn(x, weight * scale.reshape([out_channels, 1, 1, 1]), None, options);
+        return activation.apply(y + shift.reshape([1, out_channels, 1, 1]));
+    }
+    Tensor::from_dispatch(<Dispatch as ConvBackend>::convolve_scaled(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        scale.into_dispatch(),
+        shift.into_dispatch(),
+        options,
+        activation,
+    ))
+}
+
+fn by_burn(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions) -> Tensor<4> {
+    let [top, bottom, left, right] = options.padding;
+    let stride = [options.stride; 2];
+    let options = burn::tensor::ops::ConvOptions::new_with_padding(stride, [(top, bottom), (left, right)], [1, 1], options.groups);
+    burn::tensor::module::conv2d(x, weight, bias, options)
+}
+
+/// What the generated dispatch calls.
+#[backend_extension(Flex, Autodiff)]
+pub trait ConvBackend: Backend {
+    /// x * weight.
+    fn convolve(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions) -> FloatTensor<Self>;
+
+    /// activation(scale * (x * weight) + shift).
+    fn convolve_scaled(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        options: ConvOptions,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+}
+
+impl ConvBackend for Flex {
+    fn convolve(x: FlexTensor, weight: FlexTensor, options: ConvOptions) -> FlexTensor {
+        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        let s = options.shape(dims(&x), dims(&weight));
+        let y = conv_loops::forward(values(&x), values(&weight), &s, None);
+        tensor(y, [s.batch, s.out_channels, s.out_height(), s.out_width()])
+    }
+
+    fn convolve_scaled(
+        x: FlexTensor,
+        weight: FlexTensor,
+        scale: FlexTensor,
+        shift: FlexTensor,
+        options: ConvOptions,
+        activation: Activation,
+    ) -> FlexTensor {
+        let (x, weight, scale, shift) = (x.to_contiguous(), weight.to_contiguous(), scale.to_contiguous(), shift.to_contiguous());
+        let s = options.shape(dims(&x), dims(&weight));
+        assert!(dims(&scale) == [s.out_channels] && dims(&shift) == [s.out_channels], "scale and shift are per output channel");
+        let epilogue = Epilogue { scale: values(&scale), shift: values(&shift), activation };
+        let y = conv_loops::forward(values(&x), values(&weight), &s, Some(epilogue));
+        tensor(y, [s.batch, s.out_channels, s.out_height(), s.out_width()])
+    }
+}
+
+/// What the gradients need.
+#[derive(Clone, Debug)]
+struct Saved {
+    x: FlexTensor,
+    weight: FlexTensor,
+    shape: ConvShape,
+}
+
+impl<C: CheckpointStrategy> ConvBackend for Autodiff<Flex, C> {
+    fn convolve(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions) -> FloatTensor<Self> {
+        let (x, x_node) = x.into_parts();
+        let (weight, weight_node) = weight.into_parts();
+        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        match ConvolveBackward.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+            OpsKind::UnTracked(prepared) => prepared.finish(Flex::convolve(x, weight, options)),
+            OpsKind::Tracked(prepared) => {
+                let shape = options.shape(dims(&x), dims(&weight));
+                let y = Flex::convolve(x.clone(), weight.clone(), options);
+                prepared.finish(Saved { x, weight, shape }, y)
+            }
+        }
+    }
+
+    fn convolve_scaled(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        options: ConvOptions,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let (x, x_node) = x.into_parts();
+        let (weight, weight_node) = weight.into_parts();
+        let (scale, scale_node) = scale.into_parts();
+        let (shift, shift_node) = shift.into_parts();
+        let (x, weight, scale) = (x.to_contiguous(), weight.to_contiguous(), scale.to_contiguous());
+        match ScaledBackward.prepare::<C>([x_node, weight_node, scale_node, shift_node]).compute_bound().stateful() {
+            OpsKind::UnTracked(prepared) => prepared.finish(Flex::convolve_scaled(x, weight, scale, shift, options, activation)),
+            OpsKind::Tracked(prepared) => {
+                let shape = options.shape(dims(&x), dims(&weight));
+                let y = Flex::convolve_scaled(x.clone(), weight.clone(), scale.clone(), shift, options, activation);
+                let kept = (activation != Activation::Identity).then(|| y.clone());
+                prepared.finish((Saved { x, weight, shape }, scale, kept, activation), y)
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ConvolveBackward;
+
+impl Backward<Flex, 2> for ConvolveBackward {
+    type State = Saved;
+
+    fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let [x_node, weight_node] = ops.parents;
+        let Saved { x, weight, shape } = ops.state;
+        if let Some(node) = weight_node {
+            let dw = conv_loops::weight_gradient(values(&x), values(&dy), &shape);
+            grads.register::<Flex>(node.id, tensor(dw, dims::<4>(&weight)));
+        }
+        if let Some(node) = x_node {
+            let dx = conv_loops::data_gradient(values(&dy), values(&weight), None, &shape);
+            grads.register::<Flex>(node.id, tensor(dx, [shape.batch, shape.channels, shape.height, shape.width]));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ScaledBackward;
+
+impl Backward<Flex, 4> for ScaledBackward {
+    /// With the scale, the output where the activation needs it, and the activation.
+    type State = (Saved, FlexTensor, Option<FlexTensor>, Activation);
+
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let [x_node, weight_node, scale_node, shift_node] = ops.parents;
+        let (Saved { x, weight, shape }, scale, y, activation) = ops.state;
+        let dz = match y {
+            Some(y) => activation_gradient(dy, values(&y), activation),
+            None => dy.to_contiguous(),
+        };
+        if let Some(node) = shift_node {
+            grads.register::<Flex>(node.id, tensor(channel_sums(values(&dz), &shape), [shape.out_channels]));
+        }
+        if weight_node.is_some() || scale_node.is_some() {
+            let mut dw = conv_loops::weight_gradient(values(&x), values(&dz), &shape);
+            let row = shape.group_channels() * shape.taps();
+            if let Some(node) = scale_node {
+                let per_channel = values(&weight).chunks_exact(row).zip(dw.chunks_exact(row));
+                let sums = per_channel.map(|(w, dw)| w.iter().zip(dw).map(|(w, dw)| f64::from(w * dw)).sum::<f64>() as f32);
+                grads.register::<Flex>(node.id, tensor(sums.collect(), [shape.out_channels]));
+            }
+            if let Some(node) = weight_node {
+                for (dw, scale) in dw.chunks_exact_mut(row).zip(values(&scale)) {
+                    dw.iter_mut().for_each(|dw| *dw *= scale);
+                }
+                grads.register::<Flex>(node.id, tensor(dw, dims::<4>(&weight)));
+            }
+        }
+        if let Some(node) = x_node {
+            let dx = conv_loops::data_gradient(values(&dz), values(&weight), Some(values(&scale)), &shape);
+            grads.register::<Flex>(node.id, tensor(dx, [shape.batch, shape.channels, shape.height, shape.width]));
+        }
+    }
+}
+
+/// Each output channel's sum over the batch and its map.
+fn channel_sums(dz: &[f32], s: &ConvShape) -> Vec<f32> {
+    let mut sums = vec![0.0; s.out_channels];
+    for image in dz.chunks_exact(s.out_channels * s.out_pixels()) {
+        for (sum, map) in sums.iter_mut().zip(image.chunks_exact(s.out_pixels())) {
+            *sum += f64::from(super::lanes::sum(map));
+        }
+    }
+    sums.into_iter().map(|sum| sum as f32).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::compute::check::{assert_close, leaf, noise, value_and_gradients};
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    pub(in crate::compute) struct Case {
+        pub x: [usize; 4],
+        pub weight: [usize; 4],
+        pub options: ConvOptions,
+    }
+
+    fn case() -> impl Strategy<Value = Case> {
+        let sizes = (1usize..10, 1usize..4, 1usize..5, 1usize..14, 1usize..14);
+        (sizes, 1usize..6, 1usize..6, 1usize..4, prop::array::uniform4(0usize..4), 1usize..4).prop_filter_map(
+            "the kernel fits",
+            |((batch, inputs, outputs, height, width), rows, columns, stride, padding, groups)| {
+                let fits = height + padding[0] + padding[1] >= rows && width + padding[2] + padding[3] >= columns;
+                fits.then(|| Case {
+                    x: [batch, inputs * groups, height, width],
+                    weight: [outputs * groups, inputs, rows, columns],
+                    options: ConvOptions { stride, padding, groups },
+                })
+            },
+        )
+    }
+
+    pub(in crate::compute) fn check(case: &Case) {
+        let Case { x, weight, options } = case.clone();
+        let outs = weight[0];
+        let inputs = || (leaf(noise(x, 1)), leaf(noise(weight, 2)), leaf(noise([outs], 3)), leaf(noise([outs], 4)));
+        let (a, w, scale, shift) = inputs();
+        let ours = value_and_gradients(conv2d(a.clone(), w.clone(), None, options), [&a, &w], []);
+        let (a, w, _, _) = inputs();
+        let burns = value_and_gradients(by_burn(a.clone(), w.clone(), None, options), [&a, &w], []);
+        assert_close(&ours, &burns, case);
+
+        let (a, w, _, _) = inputs();
+        let ours = value_and_gradients(conv2d(a.clone(), w.clone(), Some(shift.clone()), options), [&a, &w], [&shift]);
+        let (a, w, _, shift) = inputs();
+        let burns = value_and_gradients(by_burn(a.clone(), w.clone(), Some(shift.clone()), options), [&a, &w], [&shift]);
+        assert_close(&ours, &burns, case);
+
+        for activation in [Activation::Identity, Activation::Relu, Activation::Relu6] {
+            let (a, w, _, shift) = inputs();
+            let y = conv2d_scaled(a.clone(), w.clone(), scale.clone(), shift.clone(), options, activation);
+            let ours = value_and_gradients(y, [&a, &w], [&scale, &shift]);
+            let (a, w, scale, shift) = inputs();
+            let y = by_burn(a.clone(), w.clone() * scale.clone().reshape([outs, 1, 1, 1]), Some(shift.clone()), options);
+            let burns = value_and_gradients(activation.apply(y), [&a, &w], [&scale, &shift]);
+            assert_close(&ours, &burns, case);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn values_and_gradients_equal_burns(case in case()) {
+            check(&case);
+        }
+    }
+
+    #[test]
+    fn the_shapes_of_residual_networks_agree_with_burn() {
+        let same = |stride, padding| ConvOptions { stride, padding: [padding; 4], groups: 1 };
+        for (x, weight, options) in [
+            ([2, 3, 40, 40], [16, 3, 7, 7], same(2, 3)),
+            ([5, 32, 8, 8], [24, 32, 3, 3], same(1, 1)),
+            ([9, 16, 24, 24], [32, 16, 1, 1], same(1, 0)),
+            ([3, 32, 9, 9], [16, 32, 1, 1], same(2, 0)),
+            ([16, 64, 2, 2], [128, 64, 3, 3], same(1, 1)),
+            ([1, 64, 30, 30], [64, 64, 3, 3], same(1, 1)),
+        ] {
+            check(&Case { x, weight, options });
+        }
+    }
+
+    #[test]
+    fn float64_goes_through_burn() {
+        let device = burn::tensor::Device::flex();
+        let x = Tensor::<4>::ones([1, 1, 3, 3], (&device, burn::tensor::DType::F64));
+        let weight = Tensor::ones([1, 1, 3, 3], (&device, burn::tensor::DType::F64));
+        let y = conv2d(x, weight, None, ConvOptions::default());
+        assert_eq!(y.dtype(), burn::tensor::DType::F64);
+        assert_eq!(y.into_data().try_to_vec::<f64>().unwrap(), [9.0]);
+    }
+}

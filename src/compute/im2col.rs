@@ -1,0 +1,205 @@
+//! The column matrix of a convolution: one row for each (channel, kernel row, kernel column), one column for each output pixel.
+
+use std::ops::Range;
+
+/// The sizes of one convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ConvShape {
+    pub batch: usize,
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+    pub out_channels: usize,
+    pub kernel: [usize; 2],
+    pub stride: usize,
+    /// Zeros at [top, bottom, left, right].
+    pub padding: [usize; 4],
+    pub groups: usize,
+}
+
+impl ConvShape {
+    pub(super) fn out_height(&self) -> usize {
+        (self.height + self.padding[0] + self.padding[1] - self.kernel[0]) / self.stride + 1
+    }
+
+    pub(super) fn out_width(&self) -> usize {
+        (self.width + self.padding[2] + self.padding[3] - self.kernel[1]) / self.stride + 1
+    }
+
+    /// Pixels of one input map.
+    pub(super) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Pixels of one output map.
+    pub(super) fn out_pixels(&self) -> usize {
+        self.out_height() * self.out_width()
+    }
+
+    pub(super) fn group_channels(&self) -> usize {
+        self.channels / self.groups
+    }
+
+    pub(super) fn group_out_channels(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Kernel positions: columns of the weight matrix per input channel.
+    pub(super) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Whether the images themselves are the column matrices.
+    pub(super) fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == 1 && self.padding == [0; 4]
+    }
+}
+
+/// The output positions along one axis whose input position `position * stride + tap - padding` lies inside `0..size`.
+fn inside(tap: usize, padding: usize, stride: usize, size: usize, out: usize) -> Range<usize> {
+    let first = padding.saturating_sub(tap).div_ceil(stride).min(out);
+    let last = if size + padding > tap { ((size + padding - tap - 1) / stride + 1).min(out) } else { 0 };
+    first..last.max(first)
+}
+
+/// Fills `columns` [channels.len() * taps, images * rows.len() * out_width] from whole images (`x`, all channels of each).
+///
+/// `rows` are the output rows wanted; the images stand side by side in each row of `columns`.
+pub(super) fn im2col(x: &[f32], s: &ConvShape, channels: Range<usize>, rows: Range<usize>, columns: &mut [f32]) {
+    let (pixels, out_width) = (s.pixels(), s.out_width());
+    let image = s.channels * pixels;
+    let block = rows.len() * out_width;
+    let images = x.len() / image;
+    let mut lines = columns.chunks_exact_mut(images * block);
+    for channel in channels {
+        for i in 0..s.kernel[0] {
+            for j in 0..s.kernel[1] {
+                let line = lines.next().expect("the caller sized `columns` for these channels");
+                for (n, out) in line.chunks_exact_mut(block).enumerate() {
+                    let plane = &x[n * image + channel * pixels..][..pixels];
+                    gather(plane, s, [i, j], rows.clone(), out);
+                }
+            }
+        }
+    }
+}
+
+/// One tap of one plane: `out` [rows.len(), out_width].
+fn gather(plane: &[f32], s: &ConvShape, [i, j]: [usize; 2], rows: Range<usize>, out: &mut [f32]) {
+    let [top, _, left, _] = s.padding;
+    let out_width = s.out_width();
+    let valid_rows = inside(i, top, s.stride, s.height, s.out_height());
+    let valid = inside(j, left, s.stride, s.width, out_width);
+    let first = rows.start.max(valid_rows.start).min(rows.end);
+    let last = rows.end.min(valid_rows.end).max(first);
+    out[..(first - rows.start) * out_width].fill(0.0);
+    out[(last - rows.start) * out_width..].fill(0.0);
+    if first == last {
+        return;
+    }
+    let out = &mut out[(first - rows.start) * out_width..(last - rows.start) * out_width];
+    if valid.is_empty() {
+        out.fill(0.0);
+    } else if s.stride == 1 && out_width == s.width {
+        // Rows of equal length: the whole map is one shifted copy, whose wrapped ends are then overwritten by zeros.
+        let shift = (first + i - top) * s.width;
+        let (from, skip) = if j >= left { (shift + j - left, 0) } else { (shift, left - j) };
+        let len = (out.len() - skip).min(plane.len() - from);
+        out[skip..skip + len].copy_from_slice(&plane[from..from + len]);
+        for row in out.chunks_exact_mut(out_width) {
+            row[..valid.start].fill(0.0);
+            row[valid.end..].fill(0.0);
+        }
+    } else {
+        for (r, row) in (first..last).zip(out.chunks_exact_mut(out_width)) {
+            let source = &plane[(r * s.stride + i - top) * s.width..][..s.width];
+            row[..valid.start].fill(0.0);
+            row[valid.end..].fill(0.0);
+            let source = &source[valid.start * s.stride + j - left..];
+            if s.stride == 1 {
+                row[valid.clone()].copy_from_slice(&source[..valid.len()]);
+            } else {
+                for (to, from) in row[valid.clone()].iter_mut().zip(source.iter().step_by(s.stride)) {
+                    *to = *from;
+                }
+            }
+        }
+    }
+}
+
+/// The transpose of [`im2col`] on whole maps: adds each column value of `channels` to the pixel of `x` that it was taken from.
+pub(super) fn col2im(columns: &[f32], s: &ConvShape, channels: Range<usize>, x: &mut [f32]) {
+    let (pixels, out_width, block) = (s.pixels(), s.out_width(), s.out_pixels());
+    let image = s.channels * pixels;
+    let images = x.len() / image;
+    let [top, _, left, _] = s.padding;
+    let mut lines = columns.chunks_exact(images * block);
+    for channel in channels {
+        for i in 0..s.kernel[0] {
+            let valid_rows = inside(i, top, s.stride, s.height, s.out_height());
+            for j in 0..s.kernel[1] {
+                let valid = inside(j, left, s.stride, s.width, out_width);
+                let line = lines.next().expect("the caller sized `columns` for these channels");
+                if valid.is_empty() {
+                    continue;
+                }
+                for (n, block) in line.chunks_exact(block).enumerate() {
+                    let plane = &mut x[n * image + channel * pixels..][..pixels];
+                    for r in valid_rows.clone() {
+                        let from = &block[r * out_width..][valid.clone()];
+                        let to = &mut plane[(r * s.stride + i - top) * s.width..][..s.width][valid.start * s.stride + j - left..];
+                        for (to, from) in to.iter_mut().step_by(s.stride).zip(from) {
+                            *to += from;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn element(x: &[f32], s: &ConvShape, n: usize, c: usize, [i, j]: [usize; 2], [r, q]: [usize; 2]) -> f32 {
+        let (y, z) = (r * s.stride + i, q * s.stride + j);
+        if y < s.padding[0] || z < s.padding[2] || y - s.padding[0] >= s.height || z - s.padding[2] >= s.width {
+            return 0.0;
+        }
+        x[((n * s.channels + c) * s.height + y - s.padding[0]) * s.width + z - s.padding[2]]
+    }
+
+    proptest! {
+        #[test]
+        fn columns_equal_a_lookup_and_col2im_is_the_transpose(
+            (images, channels, height, width) in (1usize..3, 1usize..3, 1usize..8, 1usize..8),
+            kernel in prop::array::uniform2(1usize..5), stride in 1usize..4, padding in prop::array::uniform4(0usize..4),
+        ) {
+            prop_assume!(height + padding[0] + padding[1] >= kernel[0] && width + padding[2] + padding[3] >= kernel[1]);
+            let s = ConvShape { batch: images, channels, height, width, out_channels: 1, kernel, stride, padding, groups: 1 };
+            let x: Vec<f32> = (0..images * channels * height * width).map(|i| 1.0 + i as f32).collect();
+            let (out_height, out_width) = (s.out_height(), s.out_width());
+            let mut columns = vec![f32::NAN; channels * s.taps() * images * s.out_pixels()];
+            im2col(&x, &s, 0..channels, 0..out_height, &mut columns);
+            let mut counts = vec![0.0; x.len()];
+            col2im(&vec![1.0; columns.len()], &s, 0..channels, &mut counts);
+            let mut at = columns.iter();
+            let mut sum = 0.0;
+            for c in 0..channels {
+                for tap in 0..s.taps() {
+                    for n in 0..images {
+                        for p in 0..s.out_pixels() {
+                            let expected = element(&x, &s, n, c, [tap / kernel[1], tap % kernel[1]], [p / out_width, p % out_width]);
+                            prop_assert_eq!(*at.next().unwrap(), expected);
+                            sum += expected;
+                        }
+                    }
+                }
+            }
+            let transposed: f32 = counts.iter().zip(&x).map(|(a, b)| a * b).sum();
+            prop_assert!((transposed - sum).abs() <= 1e-4 * sum.abs());
+        }
+    }
+}
