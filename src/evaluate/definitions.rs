@@ -19,6 +19,15 @@ pub enum Definitions {
     Oml,
 }
 
+/// What one tool would print.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// Whose definitions.
+    pub definitions: Definitions,
+    /// Metric names and means over the queries that enter them.
+    pub means: Vec<(String, f64)>,
+}
+
 /// Neighbours that the reference looks at where a gallery is searched.
 const REFERENCE_DEPTH: usize = 50;
 
@@ -91,20 +100,15 @@ fn precisions(hits: &[u32], k: usize) -> (f64, f64) {
     within.fold((0.0, 0.0), |(_, sum), (&rank, count)| (f64::from(count), sum + f64::from(count) / f64::from(rank)))
 }
 
-/// A set searched in itself, under all definitions: name and mean of each metric.
+/// A set searched in itself, under all definitions, in the order of [`Definitions::ALL`].
 ///
 /// # Errors
 /// Not one label for each row, a `k` of zero, or no query to average.
-pub fn compare_self(
-    embeddings: &Embeddings,
-    labels: &[usize],
-    ks: &[usize],
-    progress: Progress,
-) -> Result<Vec<(Definitions, Vec<(String, f64)>)>> {
+pub fn compare_self(embeddings: &Embeddings, labels: &[usize], ks: &[usize], progress: Progress) -> Result<Vec<Scored>> {
     average(rank_self(embeddings, labels, depth(ks)?, progress, |ranks| score(&ranks, ks, false))?)
 }
 
-/// Queries searched in a gallery, under all definitions: name and mean of each metric.
+/// Queries searched in a gallery, under all definitions, in the order of [`Definitions::ALL`].
 ///
 /// # Errors
 /// Not one label for each row, different dimensions, a `k` of zero, or no query to average.
@@ -113,7 +117,7 @@ pub fn compare_gallery(
     gallery: (&Embeddings, &[usize]),
     ks: &[usize],
     progress: Progress,
-) -> Result<Vec<(Definitions, Vec<(String, f64)>)>> {
+) -> Result<Vec<Scored>> {
     average(rank_gallery(queries, gallery, depth(ks)?.max(REFERENCE_DEPTH), progress, |ranks| score(&ranks, ks, true))?)
 }
 
@@ -130,17 +134,17 @@ fn depth(ks: &[usize]) -> Result<usize> {
     }
 }
 
-fn average(queries: Vec<Scores>) -> Result<Vec<(Definitions, Vec<(String, f64)>)>> {
+fn average(queries: Vec<Scores>) -> Result<Vec<Scored>> {
     let mean = |which: usize, definitions: Definitions| {
         let mut scored = queries.iter().filter_map(|scores| scores[which].as_ref());
-        let mut sums = scored.next()?.clone();
+        let mut means = scored.next()?.clone();
         let mut count = 1.0;
         for scores in scored {
-            sums.iter_mut().zip(scores).for_each(|((_, sum), (_, score))| *sum += score);
+            means.iter_mut().zip(scores).for_each(|((_, sum), (_, score))| *sum += score);
             count += 1.0;
         }
-        sums.iter_mut().for_each(|(_, sum)| *sum /= count);
-        Some((definitions, sums))
+        means.iter_mut().for_each(|(_, sum)| *sum /= count);
+        Some(Scored { definitions, means })
     };
     let means: Option<Vec<_>> = Definitions::ALL.into_iter().enumerate().map(|(which, definitions)| mean(which, definitions)).collect();
     means.ok_or_else(|| Error::Data(format!("none of {} queries has another item of its class to find", queries.len())))

@@ -82,8 +82,8 @@ fn golden_map_at_r_of_the_reference() {
         (Definitions::Pml, "r_precision", "r_precision"),
         (Definitions::Pml, "mrr", "mrr"),
     ] {
-        let (_, means) = compared.iter().find(|(found, _)| *found == definitions).unwrap();
-        let (_, found) = means.iter().find(|(found, _)| found == name).unwrap();
+        let scored = compared.iter().find(|scored| scored.definitions == definitions).unwrap();
+        let (_, found) = scored.means.iter().find(|(found, _)| found == name).unwrap();
         close(wanted, *found, &golden["self_retrieval"][wanted]);
     }
 }
