@@ -1,4 +1,5 @@
 //! The library from outside.
+#![allow(clippy::unwrap_used)]
 
 mod dada_golden;
 mod evaluate_golden;
