@@ -1,5 +1,6 @@
 //! Train image-embedding models with proxy losses and data-augmented domain adaptation (DADA).
 
+pub mod backbone;
 pub mod compute;
 pub mod error;
 pub mod layers;
