@@ -2,6 +2,7 @@
 
 pub mod backbone;
 pub mod compute;
+pub mod download;
 pub mod error;
 pub mod layers;
 pub mod parameters;
