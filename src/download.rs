@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_without_ranges_starts_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let length = CONTENT.len().to_string();
+        let (url, _) = serve(move |_| response("200 OK", &[("Content-Length", &length)], CONTENT));
+        fs::write(folder.path().join("file.incomplete"), &CONTENT[..10]).unwrap();
+        assert_eq!(fetch(&url, &checksum(), &path).unwrap()[0], 0);
+        assert_eq!(fs::read(&path).unwrap(), CONTENT);
+    }
+
+    #[test]
     fn another_content_is_not_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");

@@ -86,6 +86,8 @@ mod tests {
         assert!(Preprocess::LITE.check(&found, &weights).is_ok());
         let message = Preprocess::IMAGENET.check(&found, &weights).unwrap_err().to_string();
         assert!(message.contains("model.safetensors") && message.contains("0.485") && message.contains("0.5"), "{message}");
+        assert!(Preprocess { mean: [0.48, 0.5, 0.5], ..found }.check(&found, &weights).is_err());
+        assert!(Preprocess { std: [0.5, 0.5, 0.52], ..found }.check(&found, &weights).is_err());
         fs::write(&config, r#"{"pretrained_cfg":{"mean":[0.5]}}"#).unwrap();
         assert!(Preprocess::beside(&weights).unwrap_err().to_string().contains("config.json"));
     }
