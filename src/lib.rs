@@ -5,6 +5,7 @@ pub mod backbone;
 pub mod compute;
 pub mod config;
 pub mod data;
+pub mod download;
 pub mod embed;
 pub mod encoder;
 pub mod error;

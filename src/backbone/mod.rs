@@ -2,9 +2,14 @@
 
 pub mod convnet;
 pub mod efficientnet;
+pub mod hub;
+pub mod preprocess;
+mod pytorch;
 pub mod resnet;
 pub mod vit;
 pub mod weights;
+
+pub use preprocess::Preprocess;
 
 use std::ops::Range;
 
@@ -65,27 +70,6 @@ pub enum BackboneConfig {
     /// ViT-S/16, which has no batch norm
     #[serde(rename = "vit_small_patch16_224")]
     VitSmallPatch16 {},
-}
-
-/// What a network's weights were trained to see: RGB in [0, 1], less `mean`, over `std`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Preprocess {
-    /// Height and width in pixels.
-    pub size: usize,
-    /// Of each channel.
-    pub mean: [f32; 3],
-    /// Of each channel.
-    pub std: [f32; 3],
-}
-
-impl Preprocess {
-    /// ImageNet's own statistics.
-    pub const IMAGENET: Self = Self { size: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-    /// -1 to 1.
-    pub const HALVES: Self = Self { size: 224, mean: [0.5; 3], std: [0.5; 3] };
-    /// (x - 127) / 128 of values in 0-255, as TensorFlow trained the EfficientNet-lite family.
-    pub const LITE: Self = Self { size: 224, mean: [127.0 / 255.0; 3], std: [128.0 / 255.0; 3] };
 }
 
 impl BackboneConfig {
