@@ -1,6 +1,13 @@
 //! Pictures and their labels.
 
+pub mod augment;
+mod auto_augment;
+mod color;
+pub mod decode;
 pub mod emoji;
+pub mod loader;
+pub mod preprocess;
+pub mod sampler;
 
 use std::path::PathBuf;
 use std::sync::Arc;
