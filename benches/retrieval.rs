@@ -1,12 +1,14 @@
-//! Wall time, processor time and peak memory of exact retrieval on four shapes.
+//! Wall time, processor time and peak memory of exact retrieval on four shapes, and of k-means on the largest test set in use.
 //!
-//! `cargo bench --bench retrieval [sop|inshop|cub|large]`: without a name, each shape runs in a process of its own, so that
+//! `cargo bench --bench retrieval [sop|inshop|cub|large|kmeans]`: without a name, each shape runs in a process of its own, so that
 //! peak memory is that shape's. The share of the machine's GEMM peak is the multiplications needed (a symmetric half for a set
 //! searched in itself) at the speed of one large multiplication, over processor time.
 
 use std::process::Command;
 use std::time::Instant;
 
+use dada::evaluate::clustering::agreement;
+use dada::evaluate::kmeans::{KMeans, k_means};
 use dada::evaluate::{Embeddings, Retrieval, SILENT, query_gallery, self_retrieval};
 use dada::random::{Purpose, generator};
 use rand_distr::{Distribution, StandardNormal};
@@ -19,7 +21,7 @@ fn main() {
     if let [shape] = named.as_slice() {
         return measure(shape);
     }
-    for shape in ["cub", "inshop", "sop", "large"] {
+    for shape in ["cub", "inshop", "sop", "large", "kmeans"] {
         let program = std::env::current_exe().expect("a running program has a path");
         let status = Command::new(program).arg(shape).status().expect("the program that runs can be run again");
         assert!(status.success());
@@ -27,6 +29,9 @@ fn main() {
 }
 
 fn measure(shape: &str) {
+    if shape == "kmeans" {
+        return measure_k_means();
+    }
     let peak = 2.0 * 4096_f64.powi(3) / gemm_seconds();
     // Rows of the set or of queries and gallery, dimension, classes.
     let (rows, items, dim, classes): (usize, usize, usize, usize) = match shape {
@@ -59,6 +64,24 @@ fn measure(shape: &str) {
         100.0 * floats / seconds.cpu / peak,
     );
     println!("  {}", serde_json::to_string(&found).expect("numbers can be written"));
+}
+
+fn measure_k_means() {
+    let (set, labels) = clusters(60_502, 512, 11_316, 2.0, 0);
+    let config = KMeans { restarts: 1, ..KMeans::default() };
+    let start = Seconds::now();
+    let found = k_means(&set, 11_316, &config, SILENT).expect("sound input");
+    let seconds = start.elapsed();
+    let score = agreement(&labels, &found.assignment).expect("one cluster for each label");
+    println!(
+        "k-means: 60502 x 512 into 11316, one start of at most {} iterations: {:.1} s, {:.1} CPU-s, peak {:.3} GB, inertia {:.1}",
+        config.iterations,
+        seconds.wall,
+        seconds.cpu,
+        peak_memory(),
+        found.inertia,
+    );
+    println!("  {}", serde_json::to_string(&score).expect("numbers can be written"));
 }
 
 /// Gaussian clusters; the same class has the same centre in every part.

@@ -101,6 +101,8 @@ pub struct Conv {
     pub weight: Param<Tensor<4>>,
     #[module(skip)]
     options: ConvOptions,
+    #[module(skip)]
+    same: bool,
 }
 
 impl Conv {
@@ -108,12 +110,31 @@ impl Conv {
     pub fn new([outputs, inputs]: [usize; 2], kernel: usize, options: ConvOptions, init: &mut Initializer) -> Self {
         let fan_out = outputs * kernel * kernel / options.groups;
         let shape = [outputs, inputs / options.groups, kernel, kernel];
-        Self { weight: init.normal(shape, (2.0 / fan_out as f64).sqrt()), options }
+        Self { weight: init.normal(shape, (2.0 / fan_out as f64).sqrt()), options, same: false }
+    }
+
+    /// The same with TensorFlow's "SAME" padding in place of `options.padding`: ⌈size / stride⌉ outputs a direction, and the odd zero
+    /// at the bottom and right.
+    pub fn same(channels: [usize; 2], kernel: usize, options: ConvOptions, init: &mut Initializer) -> Self {
+        Self { same: true, ..Self::new(channels, kernel, options, init) }
     }
 
     /// `[batch, in, height, width]` to `[batch, out, height', width']`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        compute::conv2d(x, self.weight.val(), None, self.options)
+        let options = self.options_for(&x);
+        compute::conv2d(x, self.weight.val(), None, options)
+    }
+
+    fn options_for(&self, x: &Tensor<4>) -> ConvOptions {
+        if !self.same {
+            return self.options;
+        }
+        let [_, _, height, width] = x.dims();
+        let [_, _, kernel_height, kernel_width] = self.weight.dims();
+        let stride = self.options.stride;
+        let zeros = |size: usize, kernel: usize| ((size.div_ceil(stride) - 1) * stride + kernel).saturating_sub(size);
+        let (rows, columns) = (zeros(height, kernel_height), zeros(width, kernel_width));
+        ConvOptions { padding: [rows / 2, rows - rows / 2, columns / 2, columns - columns / 2], ..self.options }
     }
 }
 
@@ -199,7 +220,8 @@ pub fn conv_norm(x: Tensor<4>, conv: &Conv, norm: &BatchNorm, mode: Mode, activa
         return norm.forward(conv.forward(x), mode, activation);
     }
     let (scale, shift) = norm.scale_and_shift();
-    compute::conv2d_scaled(x, conv.weight.val(), scale, shift, conv.options, activation)
+    let options = conv.options_for(&x);
+    compute::conv2d_scaled(x, conv.weight.val(), scale, shift, options, activation)
 }
 
 /// Layer norm without scale and shift over the last axis of `[rows, dim]` (ε = 1e-5).

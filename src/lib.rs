@@ -1,6 +1,7 @@
 //! Train image-embedding models with proxy losses and data-augmented domain adaptation (DADA).
 
 pub mod adversarial;
+pub mod backbone;
 pub mod compute;
 pub mod data;
 pub mod error;

@@ -30,7 +30,6 @@ mod nuclear_norm;
 mod planes;
 mod pool;
 mod scale_shift;
-mod rest;
 mod symmetric_eigen;
 
 pub use activation::Activation;
@@ -39,6 +38,5 @@ pub use batch_norm::{BatchNormOutput, batch_norm};
 pub use conv::{ConvOptions, conv2d, conv2d_scaled};
 pub use memory::retain_memory;
 pub use nuclear_norm::nuclear_norm;
-pub use rest::{global_avg_pool, global_max_pool, max_pool2d, scale_shift};
 pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
 pub use scale_shift::scale_shift;

@@ -2,13 +2,17 @@
 //!
 //! Nothing here knows how the embeddings were made.
 
+pub mod clustering;
+pub mod definitions;
 pub mod embeddings;
+pub mod kmeans;
 pub mod nearest;
 pub mod neighbours;
 mod panels;
 pub mod retrieval;
 mod tally;
 
+pub use definitions::Definitions;
 pub use embeddings::Embeddings;
 pub use nearest::{Neighbour, nearest};
 pub use retrieval::{Retrieval, query_gallery, self_retrieval};

@@ -98,7 +98,7 @@ mod tests {
 
     /// Corners of a cube of 16 dimensions, `distinct` of them, repeated: products are exact, and most similarities are ties.
     fn corners(rows: usize, distinct: usize) -> Embeddings {
-        let value = |row: usize, at: usize| if (row % distinct * 40503 >> at) & 1 == 0 { 1.0 } else { -1.0 };
+        let value = |row: usize, at: usize| if ((row % distinct * 40503) >> at) & 1 == 0 { 1.0 } else { -1.0 };
         Embeddings::new((0..rows).flat_map(|row| (0..16).map(move |at| value(row, at))).collect(), rows, 16).unwrap()
     }
 

@@ -4,26 +4,28 @@
 
 use std::path::PathBuf;
 
-use dada::evaluate::{Embeddings, Retrieval, SILENT, query_gallery, self_retrieval};
+use dada::evaluate::clustering::agreement;
+use dada::evaluate::definitions::compare_self;
+use dada::evaluate::{Definitions, Embeddings, Retrieval, SILENT, query_gallery, self_retrieval};
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-6;
 
-pub fn golden() -> Value {
+fn golden() -> Value {
     let folder = std::env::var_os("DADA_GOLDEN_DIR").map_or_else(|| PathBuf::from("tests/fixtures"), PathBuf::from);
     serde_json::from_slice(&std::fs::read(folder.join("metrics_golden.json")).unwrap()).unwrap()
 }
 
-pub fn integers(value: &Value) -> Vec<usize> {
+fn integers(value: &Value) -> Vec<usize> {
     value.as_array().unwrap().iter().map(|value| value.as_u64().unwrap() as usize).collect()
 }
 
-pub fn embeddings(golden: &Value) -> Embeddings {
+fn embeddings(golden: &Value) -> Embeddings {
     let rows: Vec<Vec<f32>> = serde_json::from_value(golden["embeddings"].clone()).unwrap();
     Embeddings::new(rows.concat(), rows.len(), rows[0].len()).unwrap()
 }
 
-pub fn close(name: &str, found: f64, wanted: &Value) {
+fn close(name: &str, found: f64, wanted: &Value) {
     let wanted = wanted.as_f64().unwrap_or_else(|| panic!("{name} is not in the file"));
     assert!((found - wanted).abs() <= TOLERANCE, "{name}: found {found}, expected {wanted}");
 }
@@ -68,4 +70,30 @@ fn golden_query_gallery() {
     };
     let (queries, gallery) = (pick("query_index"), pick("gallery_index"));
     check(&query_gallery((&queries.0, &queries.1), (&gallery.0, &gallery.1), &ks(wanted), SILENT).unwrap(), wanted);
+}
+
+#[test]
+fn golden_map_at_r_of_the_reference() {
+    let golden = golden();
+    let compared = compare_self(&embeddings(&golden), &integers(&golden["labels"]), &[1], SILENT).unwrap();
+    for (definitions, name, wanted) in [
+        (Definitions::Reference, "map@r", "map_at_r_reference_variant"),
+        (Definitions::Ours, "map@r", "map_at_r"),
+        (Definitions::Pml, "r_precision", "r_precision"),
+        (Definitions::Pml, "mrr", "mrr"),
+    ] {
+        let scored = compared.iter().find(|scored| scored.definitions == definitions).unwrap();
+        let (_, found) = scored.means.iter().find(|(found, _)| found == name).unwrap();
+        close(wanted, *found, &golden["self_retrieval"][wanted]);
+    }
+}
+
+#[test]
+fn golden_clustering() {
+    let golden = golden();
+    let wanted = &golden["clustering"];
+    let found = agreement(&integers(&golden["labels"]), &integers(&wanted["assignment"])).unwrap();
+    close("nmi_arithmetic", found.nmi, &wanted["nmi_arithmetic"]);
+    close("ami_arithmetic", found.ami, &wanted["ami_arithmetic"]);
+    close("f1_pairs", found.f1, &wanted["f1_pairs"]);
 }

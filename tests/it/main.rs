@@ -1,4 +1,8 @@
 //! The library from outside.
+#![allow(clippy::unwrap_used)]
 
+mod dada_golden;
 mod evaluate_golden;
 mod evaluate_oracle;
+mod golden;
+mod loss_golden;

@@ -1,0 +1,147 @@
+//! Pre-trained weights from a file into a network.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{DType, TensorData};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::error::{AtPath, Error, Result};
+use crate::parameters::{self, NamedTensors};
+
+/// Replaces every weight of `network` by that of a safetensors file with timm's keys; a classifier in the file is passed over.
+///
+/// # Errors
+/// When the file cannot be read or its header contradicts its size, and for the first tensor that is missing, unknown or of another
+/// shape.
+pub fn load<M: Module>(network: M, path: &Path) -> Result<M> {
+    let mut tensors = read_safetensors(path)?;
+    tensors.retain(|key, _| !is_passed_over(key));
+    parameters::load(network, &tensors, &path.display().to_string())
+}
+
+/// Classifiers of timm's networks, and a counter that PyTorch's batch norm keeps and nobody needs.
+fn is_passed_over(key: &str) -> bool {
+    ["fc.", "classifier.", "head."].iter().any(|prefix| key.starts_with(prefix)) || key.ends_with("num_batches_tracked")
+}
+
+/// Every floating-point tensor of a file under its key; integers are passed over.
+///
+/// # Errors
+/// When the file cannot be read or is not safetensors.
+pub fn read_safetensors(path: &Path) -> Result<NamedTensors> {
+    let bytes = fs::read(path).at(path)?;
+    // Checks that lengths, shapes and offsets agree with one another and with the file before anything is copied.
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::format(path, format!("not a safetensors file: {error}")))?;
+    let mut tensors = NamedTensors::new();
+    for (key, view) in file.iter() {
+        let dtype = match view.dtype() {
+            Dtype::F64 => DType::F64,
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            _ => continue,
+        };
+        tensors.insert(key.to_owned(), TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype));
+    }
+    Ok(tensors)
+}
+
+/// Writes tensors as safetensors: the inverse of [`read_safetensors`]. The file appears whole or not at all.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn write_safetensors(tensors: &NamedTensors, path: &Path) -> Result<()> {
+    let views = tensors.iter().map(|(key, data)| {
+        let dtype = match data.dtype() {
+            DType::F64 => Dtype::F64,
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            other => {
+                return Err(Error::mismatch(format!("{}: tensor {key}", path.display()), format!("{other:?}"), "a floating-point type"));
+            }
+        };
+        let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes());
+        Ok((key, view.expect("a tensor has as many bytes as its shape and type say")))
+    });
+    let views: Vec<_> = views.collect::<Result<_>>()?;
+    let bytes = safetensors::serialize(views, None).expect("the header of valid views is text");
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).at(folder)?;
+    file.write_all(&bytes).at(file.path())?;
+    file.persist(path).map_err(|error| error.error).at(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Initializer, Linear};
+    use crate::parameters::tensors;
+    use burn::tensor::Device;
+
+    fn linear() -> Linear {
+        Linear::new(3, 2, &mut Initializer::new(&Device::default(), 1))
+    }
+
+    fn floats(values: &[f32], shape: &[usize]) -> TensorData {
+        TensorData::new(values.to_vec(), shape.to_vec())
+    }
+
+    fn written(tensors: &[(&str, TensorData)]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let tensors = tensors.iter().map(|(key, data)| ((*key).to_owned(), data.clone())).collect();
+        write_safetensors(&tensors, file.path()).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_is_written_loads_and_a_classifier_is_passed_over() {
+        let weight = floats(&[1., 2., 3., 4., 5., 6.], &[2, 3]);
+        let bias = floats(&[0.5, -0.5], &[2]);
+        let half = bias.clone().convert::<burn::tensor::f16>();
+        let classifier = floats(&[7.0], &[1]);
+        let file = written(&[("weight", weight.clone()), ("bias", half), ("fc.weight", classifier.clone()), ("head.bias", classifier)]);
+        let loaded = tensors(&load(linear(), file.path()).unwrap());
+        assert_eq!(loaded["weight"], weight);
+        assert_eq!(loaded["bias"], bias);
+    }
+
+    #[test]
+    fn every_disagreement_names_file_tensor_and_shapes() {
+        let weight = || ("weight", floats(&[0.0; 6], &[2, 3]));
+        let bias = || ("bias", floats(&[0.0; 2], &[2]));
+        let check = |tensors: &[(&str, TensorData)], expected: &[&str]| {
+            let file = written(tensors);
+            let message = load(linear(), file.path()).unwrap_err().to_string();
+            for part in expected.iter().copied().chain([file.path().to_str().unwrap()]) {
+                assert!(message.contains(part), "{message} should have {part}");
+            }
+        };
+        check(&[weight()], &["bias", "nothing", "[2]"]);
+        check(&[("weight", floats(&[0.0; 6], &[3, 2])), bias()], &["weight", "[3, 2]", "[2, 3]"]);
+        check(&[weight(), bias(), ("gain", floats(&[1.0], &[1]))], &["gain"]);
+    }
+
+    #[test]
+    fn a_header_is_not_believed() {
+        let check = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), bytes).unwrap();
+            let message = load(linear(), file.path()).unwrap_err().to_string();
+            assert!(message.contains("not a safetensors file"), "{message}");
+        };
+        check(b"");
+        check(b"PK\x03\x04 a zip archive");
+        check(&u64::MAX.to_le_bytes());
+        let header = br#"{"weight":{"dtype":"F32","shape":[4000000000,4000000000],"data_offsets":[0,8]}}"#;
+        check(&[&(header.len() as u64).to_le_bytes()[..], header, &[0; 8]].concat());
+        let valid = fs::read(written(&[("weight", floats(&[0.0; 6], &[2, 3]))]).path()).unwrap();
+        check(&valid[..valid.len() - 1]);
+        assert!(load(linear(), Path::new("/nowhere/model.safetensors")).unwrap_err().to_string().starts_with("/nowhere/model.safetensors"));
+    }
+}
