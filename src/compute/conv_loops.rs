@@ -11,6 +11,8 @@ use super::depthwise;
 use super::flex::{Shared, with_scratch};
 use super::gemm::{Matrix, Write, matmul, matmul_shared};
 use super::im2col::{ConvShape, col2im, im2col};
+use super::lanes::vectorised;
+use super::winograd;
 
 /// Columns of one product: enough to pay for packing the weights, few enough for the column matrix to stay in the cache.
 const TILE: usize = 512;
@@ -30,10 +32,10 @@ pub(super) struct Epilogue<'a> {
 impl Epilogue<'_> {
     pub(super) fn apply(&self, channel: usize, values: &mut [f32]) {
         let (scale, shift, bounds) = (self.scale[channel], self.shift[channel], self.activation.bounds());
-        pulp::Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
-                for value in values {
+                for value in values.iter_mut() {
                     *value = clamp(scale * *value + shift, bounds);
                 }
             },
@@ -51,6 +53,9 @@ fn images_at_once(s: &ConvShape) -> usize {
 pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
     if depthwise::applies(s) {
         return depthwise::forward(x, weight, s, epilogue);
+    }
+    if winograd::applies(s) {
+        return winograd::forward(x, weight, s, epilogue);
     }
     let mut y = vec![0.0; s.batch * s.out_channels * s.out_pixels()];
     let images = images_at_once(s);
@@ -248,6 +253,9 @@ fn side_by_side<'a>(maps: &'a [f32], channels: usize, pixels: usize, wanted: Ran
 pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
     if depthwise::applies(s) {
         return depthwise::weight_gradient(x, dy, s);
+    }
+    if winograd::applies(s) {
+        return winograd::weight_gradient(x, dy, s);
     }
     let k = s.group_channels() * s.taps();
     let mut dw = vec![0.0; s.out_channels * k];
