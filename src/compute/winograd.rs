@@ -23,10 +23,12 @@ const OUT: usize = 4;
 const IN: usize = 6;
 /// Places of a transformed tile.
 const PLACES: usize = IN * IN;
+/// Multiplications to save for each pair of channels before transforming that pair's weights pays.
+const WORTHWHILE: usize = 2048;
 /// Transformed values held at once.
 const CHUNK: usize = 1 << 20;
 
-/// Whether the transform pays: it needs some channels, and maps that fill their tiles.
+/// Whether the transform pays: it needs some channels, maps that fill their tiles, and enough of them.
 pub(super) fn applies(s: &ConvShape) -> bool {
     let tiles = s.out_height().div_ceil(OUT) * s.out_width().div_ceil(OUT);
     s.kernel == [3, 3]
@@ -35,7 +37,7 @@ pub(super) fn applies(s: &ConvShape) -> bool {
         && s.channels >= LANES
         && s.out_channels >= LANES
         && 2 * tiles * PLACES <= s.out_pixels() * s.taps()
-        && tiles * s.batch >= LANES
+        && (s.out_pixels() * s.taps() - tiles * PLACES) * s.batch >= WORTHWHILE
 }
 
 /// Sixteen channels' values at one place. Plain loops: they become vector instructions where they are inlined into a dispatched
