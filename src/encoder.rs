@@ -36,13 +36,21 @@ pub struct EncoderConfig {
     pub pooling: Pooling,
     /// Layer norm, without scale and shift, after the projection.
     pub layer_norm: bool,
+    /// Pre-trained weights of the backbone: a file, or `hub:owner/name[@revision][:file]`; empty for none.
+    pub weights: String,
     /// The network.
     pub backbone: BackboneConfig,
 }
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        Self { dim: 512, pooling: Pooling::AvgMax, layer_norm: true, backbone: BackboneConfig::ConvNet(Default::default()) }
+        Self {
+            dim: 512,
+            pooling: Pooling::AvgMax,
+            layer_norm: true,
+            weights: String::new(),
+            backbone: BackboneConfig::ConvNet(Default::default()),
+        }
     }
 }
 
