@@ -68,7 +68,8 @@ impl AugmentConfig {
     /// # Errors
     /// [`Error::Config`] that names the key.
     pub fn check(&self) -> Result<()> {
-        let refuse = |key: &str, found: String, expected: &str| Err(Error::Config(format!("augment.{key} is {found}, expected {expected}")));
+        let refuse =
+            |key: &str, found: String, expected: &str| Err(Error::Config(format!("augment.{key} is {found}, expected {expected}")));
         let [least, most] = self.crop_scale;
         if !(0.0 < least && least <= most && most <= 1.0) {
             return refuse("crop_scale", format!("{:?}", self.crop_scale), "two shares above 0, in order, at most 1");
@@ -126,7 +127,12 @@ fn random_region((width, height): (u32, u32), config: &AugmentConfig, rng: &mut 
     let crop_width = if width / height > most { (height * most).round_ties_even() } else { width };
     let crop_height = if width / height < least { (width / least).round_ties_even() } else { height };
     let (crop_width, crop_height) = (crop_width.clamp(1.0, width.max(1.0)), crop_height.clamp(1.0, height.max(1.0)));
-    Region { left: ((width - crop_width) / 2.0).floor(), top: ((height - crop_height) / 2.0).floor(), width: crop_width, height: crop_height }
+    Region {
+        left: ((width - crop_width) / 2.0).floor(),
+        top: ((height - crop_height) / 2.0).floor(),
+        width: crop_width,
+        height: crop_height,
+    }
 }
 
 /// ColorJitter: the four changes in random order.

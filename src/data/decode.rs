@@ -73,7 +73,10 @@ fn decode_as(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
         return Err(format!("found a picture of {width} x {height} pixels"));
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(format!("found {width} x {height} pixels, at most {} million are read: make the picture smaller", MAX_PIXELS / 1_000_000));
+        return Err(format!(
+            "found {width} x {height} pixels, at most {} million are read: make the picture smaller",
+            MAX_PIXELS / 1_000_000
+        ));
     }
     // Orientation is an optional extra: a picture with damaged metadata is shown as it is stored.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);

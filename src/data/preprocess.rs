@@ -95,12 +95,22 @@ pub fn resample(picture: &RgbImage, region: Region, width: u32, height: u32) -> 
     if region == whole && (width, height) == picture.dimensions() {
         return Ok(picture.clone());
     }
-    let refuse = |problem: String| Error::Data(format!("a picture of {} x {} pixels cannot be resized: {problem}", picture.width(), picture.height()));
-    let source = ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3).map_err(|error| refuse(error.to_string()))?;
+    let refuse = |problem: String| {
+        Error::Data(format!("a picture of {} x {} pixels cannot be resized: {problem}", picture.width(), picture.height()))
+    };
+    let outside = region.left < 0.0 || region.top < 0.0 || region.left >= whole.width || region.top >= whole.height;
+    if outside || region.width <= 0.0 || region.height <= 0.0 || width == 0 || height == 0 {
+        return Err(refuse(format!("found {region:?} and a size of {width} x {height}, expected a part of it and a size above 0")));
+    }
+    let source =
+        ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3).map_err(|error| refuse(error.to_string()))?;
     let mut resized = Image::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .crop(region.left, region.top, region.width.min(whole.width - region.left), region.height.min(whole.height - region.top));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        region.left,
+        region.top,
+        region.width.min(whole.width - region.left),
+        region.height.min(whole.height - region.top),
+    );
     Resizer::new().resize(&source, &mut resized, &options).map_err(|error| refuse(error.to_string()))?;
     RgbImage::from_raw(width, height, resized.into_vec()).ok_or_else(|| refuse("the result is too small".to_owned()))
 }

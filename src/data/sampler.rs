@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn with_replacement_repeats_happen() {
-        let batches = epoch_batches(&labels(&[10; 10]), &SamplerConfig { batch_size: 20, images_per_class: 2, replacement: true }, 0, 0).unwrap();
+        let batches =
+            epoch_batches(&labels(&[10; 10]), &SamplerConfig { batch_size: 20, images_per_class: 2, replacement: true }, 0, 0).unwrap();
         let repeats = |batch: &Vec<usize>| batch.len() - batch.iter().collect::<BTreeSet<_>>().len();
         assert!(batches.iter().map(repeats).sum::<usize>() > 0);
     }
