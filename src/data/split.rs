@@ -2,7 +2,7 @@
 
 use rand::seq::SliceRandom;
 
-use super::{Dataset, Sample, Splits};
+use super::{Dataset, Splits};
 use crate::error::{Error, Result};
 use crate::random::{Purpose, generator};
 
