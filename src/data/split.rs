@@ -207,7 +207,7 @@ pub fn everything(splits: Splits) -> Dataset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Picture, Pixels};
+    use crate::data::{Picture, Pixels, Sample};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::path::PathBuf;
