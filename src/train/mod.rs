@@ -182,6 +182,9 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     let classes = &train.dataset.classes;
     let untrained = start::with_head(encoder, &base, &train, config, observe)?;
     let before = before(&base, &untrained.valid(), &validation, config, observe)?;
+    if let Some(told) = before.as_ref().and_then(Before::told) {
+        observe(Event::Note(told));
+    }
 
     let mut learner = Learner::new(untrained.clone(), config, classes.len(), &mut init);
     let mut at = At::default();
@@ -257,7 +260,8 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
         true => Ok(Figures::new()),
         false => Ok::<_, Error>(report::figures(&part.score(&part.embed(encoder, config, &device)?)?)),
     };
-    let (frozen, before_test) = self::before(&base, &untrained.valid(), test, config, observe)?.map(|before| before.figures()).unwrap_or_default();
+    let (frozen, before_test) =
+        self::before(&base, &untrained.valid(), test, config, observe)?.map(|before| before.figures()).unwrap_or_default();
     let metrics = Metrics {
         measured_on,
         test: figures(&chosen, test)?,
@@ -276,19 +280,10 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     Ok(Outcome::Finished(metrics))
 }
 
-/// What a part scores before training, if it has pictures; said for a pre-trained backbone.
+/// What a part scores before training, if it has pictures.
 fn before(base: &Base, untrained: &Encoder, part: &Part, config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Option<Before>> {
-    if part.dataset.samples.is_empty() {
-        return Ok(None);
-    }
-    let before = Before::measure(base, untrained, part, config, observe)?;
-    if let Some(frozen) = &before.frozen {
-        let told = |retrieval: &Retrieval| format!("recall@1 {:.4}, map@r {:.4}", retrieval.means.precision_at_1, retrieval.means.map_at_r);
-        let (frozen, untrained) = (told(frozen), told(&before.untrained));
-        let classes = part.dataset.classes.len();
-        observe(Event::Note(format!("before training, on {classes} other classes: frozen features {frozen}; with the new head {untrained}")));
-    }
-    Ok(Some(before))
+    let measure = || Before::measure(base, untrained, part, config, observe);
+    (!part.dataset.samples.is_empty()).then(measure).transpose()
 }
 
 /// Takes a run folder for this process: a new one, or, to resume, one with this very configuration.
@@ -383,3 +378,6 @@ pub fn plan(config: &RunConfig) -> Result<Vec<String>> {
     ));
     Ok(lines)
 }
+
+#[cfg(test)]
+mod tests;
