@@ -228,8 +228,9 @@ fn switch_variants(table: &mut Table, layer: &Table) -> Result<()> {
     fn switch(table: &mut Table, layer: &Table) -> bool {
         let tag =
             TAGS.into_iter().find(|tag| table.contains_key(*tag) && layer.get(*tag).is_some_and(|value| Some(value) != table.get(*tag)));
-        if let Some(tag) = tag {
-            *table = Table::from_iter([(tag.to_owned(), layer[tag].clone())]);
+        if tag.is_some() {
+            // With its own keys: not every variant has a default for all of them.
+            *table = layer.clone();
             return true;
         }
         let mut switched = false;
@@ -344,6 +345,36 @@ mod tests {
         for (setting, expected) in cases {
             let message = resolve(&[setting]).unwrap_err().to_string();
             assert!(message.contains(expected), "{setting}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_variant_brings_the_keys_it_cannot_do_without() {
+        let layer: Table = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4, factor = 0.45 } }").unwrap();
+        let config = RunConfig::resolve(std::slice::from_ref(&layer)).unwrap();
+        assert_eq!(config.optimizer.schedule, crate::train::schedule::Schedule::Step { every: 4, factor: 0.45 });
+        let missing = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4 } }").unwrap();
+        assert!(RunConfig::resolve(&[missing]).unwrap_err().to_string().contains("factor"));
+        let misspelt = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4, factor = 0.45, evry = 2 } }").unwrap();
+        assert!(RunConfig::resolve(&[layer, misspelt]).unwrap_err().to_string().contains("evry"));
+    }
+
+    #[test]
+    fn sections_with_optional_keys_take_them_and_no_others() {
+        let layer =
+            |text: &str| RunConfig::resolve(&[toml::from_str(&format!("data = {{ source = \"cub200\", path = \"x\", {text} }}")).unwrap()]);
+        let config = layer("validation_from = \"071\"").unwrap();
+        assert_eq!(config.data.validation_from.as_deref(), Some("071"));
+        assert_eq!(RunConfig::resolve(&[toml::from_str(&config.to_toml()).unwrap()]).unwrap(), config);
+        assert!(layer("validation_form = \"071\"").unwrap_err().to_string().contains("validation_from"));
+    }
+
+    #[test]
+    fn every_configuration_in_the_folder_resolves() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            RunConfig::load(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         }
     }
 

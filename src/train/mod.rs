@@ -31,7 +31,7 @@ use self::start::Before;
 use self::step::{Learner, Record};
 use self::tune::Tune;
 use crate::config::RunConfig;
-use crate::data::sampler::epoch_batches;
+use crate::data::sampler::{SamplerConfig, epoch_batches};
 use crate::data::{self, Dataset, Loaded, Split};
 use crate::embed::embed;
 use crate::encoder::Encoder;
@@ -181,6 +181,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     let labels = train.dataset.labels();
     let classes = &train.dataset.classes;
     let untrained = start::with_head(encoder, &base, &train, config, observe)?;
+    let sampler = fitting(&config.sampler, classes.len(), observe);
     let before = before(&base, &untrained.valid(), &validation, config, observe)?;
     if let Some(told) = before.as_ref().and_then(Before::told) {
         observe(Event::Note(told));
@@ -210,7 +211,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
 
     let mut record = Record::default();
     while at.epoch < config.train.epochs {
-        let batches = epoch_batches(&labels, &config.sampler, config.seed, at.epoch)?;
+        let batches = epoch_batches(&labels, &sampler, config.seed, at.epoch)?;
         let steps = batches.len();
         for batch in train.batches(&base, batches, at) {
             let (input, labels) = batch?;
@@ -278,6 +279,16 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     model.save(&folder.join("model"), &report::model_card(config, &metrics))?;
     report::write_metrics(folder, &metrics)?;
     Ok(Outcome::Finished(metrics))
+}
+
+/// Batches that so few classes can fill: with a class at most once in each.
+fn fitting(sampler: &SamplerConfig, classes: usize, observe: &mut dyn FnMut(Event)) -> SamplerConfig {
+    let most = classes * sampler.images_per_class;
+    if sampler.replacement || sampler.batch_size <= most || most == 0 {
+        return sampler.clone();
+    }
+    observe(Event::Note(format!("{classes} training classes: batches of {most} pictures instead of {}", sampler.batch_size)));
+    SamplerConfig { batch_size: most, ..sampler.clone() }
 }
 
 /// What a part scores before training, if it has pictures.
@@ -364,13 +375,18 @@ pub fn plan(config: &RunConfig) -> Result<Vec<String>> {
         }
     })?;
     let train = loaded.splits.train;
-    let steps = epoch_batches(&train.labels(), &config.sampler, config.seed, 0)?.len();
+    let sampler = fitting(&config.sampler, train.classes.len(), &mut |event| {
+        if let Event::Note(note) = event {
+            lines.push(note);
+        }
+    });
+    let steps = epoch_batches(&train.labels(), &sampler, config.seed, 0)?.len();
     let mut init = Initializer::new(&config.device.open(), config.seed);
     let encoder = config.encoder.init(&mut init);
     config.train.tune.check(&config.encoder.backbone, encoder.backbone.stages())?;
     let learner = Learner::new(encoder, config, train.classes.len(), &mut init);
     let discriminators = learner.discriminators.as_ref().map_or(0, Module::num_params);
-    lines.push(format!("{} epochs of {steps} steps of {} pictures", config.train.epochs, config.sampler.batch_size));
+    lines.push(format!("{} epochs of {steps} steps of {} pictures", config.train.epochs, sampler.batch_size));
     lines.push(format!(
         "{} weights in the encoder, {} in the proxies, {discriminators} in the discriminators",
         learner.encoder.num_params(),

@@ -204,6 +204,13 @@ fn without_validation_classes_the_last_epoch_is_kept() {
 }
 
 #[test]
+fn few_classes_make_small_batches() {
+    let world = World::new();
+    let (_, notes) = world.train("few", "sampler = { batch_size = 60 }");
+    assert!(notes.iter().any(|note| note == "8 training classes: batches of 16 pictures instead of 60"), "{notes:?}");
+}
+
+#[test]
 fn mistakes_are_named() {
     let world = World::new();
     assert!(world.refused("encoder = { weights = \"/nowhere/x.safetensors\" }").contains("/nowhere/x.safetensors"));
