@@ -31,7 +31,7 @@ pub fn principal_components(rows: &[f32], features: usize, count: usize, device:
         let expected = format!("at most the {features} features of the backbone: set encoder.dim or encoder.head_init");
         return Err(Error::mismatch("dimensions of a PCA", count, expected));
     }
-    if rows.is_empty() || rows.len() % features != 0 {
+    if rows.is_empty() || !rows.len().is_multiple_of(features) {
         return Err(Error::mismatch("features for a PCA", format!("{} values", rows.len()), format!("rows of {features}")));
     }
     let n = (rows.len() / features) as f64;
