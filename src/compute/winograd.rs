@@ -39,7 +39,7 @@ pub(super) fn applies(s: &ConvShape) -> bool {
 /// Values from one place's matrix [rows, columns] to the next: an odd number of cache lines, since the 36 values of a transformed tile
 /// would otherwise compete for the same few cache sets.
 fn place_stride(rows: usize, columns: usize) -> usize {
-    (rows * columns / LANES | 1) * LANES
+    ((rows * columns / LANES) | 1) * LANES
 }
 
 /// The tiles of one convolution.
