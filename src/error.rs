@@ -54,6 +54,22 @@ pub enum Error {
         /// Zero-based step within the epoch.
         step: usize,
     },
+    /// A server could not be reached, or broke off.
+    #[error("{url}: {problem}")]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// What happened, and what to do.
+        problem: String,
+    },
+    /// A server answered that it will not give this.
+    #[error("{url}: refused with HTTP status {status}{}", match status { 401 | 403 => " (a token in HF_TOKEN may be needed)", 404 => " (there is no such file)", _ => "" })]
+    Refused {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
     /// Another process works in this run folder.
     #[error("{}: in use by another `dada` process", .0.display())]
     Busy(PathBuf),

@@ -3,12 +3,18 @@
 pub mod adversarial;
 pub mod backbone;
 pub mod compute;
+pub mod config;
 pub mod data;
+pub mod download;
+pub mod embed;
+pub mod encoder;
 pub mod error;
 pub mod evaluate;
 pub mod layers;
 pub mod loss;
+pub mod model;
 pub mod parameters;
 pub mod random;
+pub mod train;
 
 pub use error::{Error, Result};

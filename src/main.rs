@@ -1,2 +1,19 @@
 //! The `dada` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+
+fn main() -> ExitCode {
+    dada::compute::retain_memory();
+    let result = match cli::Arguments::parse().command {
+        cli::Command::Train(arguments) => cli::train::run(&arguments),
+        cli::Command::Evaluate(arguments) => cli::evaluate::run(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

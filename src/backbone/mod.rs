@@ -1,9 +1,15 @@
 //! Networks that turn pictures into feature maps or tokens, with the names and numerics of timm.
 
+pub mod convnet;
 pub mod efficientnet;
+pub mod hub;
+pub mod preprocess;
+mod pytorch;
 pub mod resnet;
 pub mod vit;
 pub mod weights;
+
+pub use preprocess::Preprocess;
 
 use std::ops::Range;
 
@@ -13,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::layers::{Initializer, Mode, Statistics};
+use convnet::{ConvNet, ConvNetConfig};
 use efficientnet::{EfficientNet, Lite};
 use resnet::{Depth, ResNet};
 use vit::Vit;
@@ -21,6 +28,9 @@ use vit::Vit;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum BackboneConfig {
+    /// A small network of our own, trained from scratch on small pictures
+    #[serde(rename = "convnet")]
+    ConvNet(ConvNetConfig),
     /// EfficientNet-lite0: the one for a laptop.
     TfEfficientnetLite0 {
         /// What batch norm does while training.
@@ -62,31 +72,11 @@ pub enum BackboneConfig {
     VitSmallPatch16 {},
 }
 
-/// What a network's weights were trained to see: RGB in [0, 1], less `mean`, over `std`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Preprocess {
-    /// Height and width in pixels.
-    pub size: usize,
-    /// Of each channel.
-    pub mean: [f32; 3],
-    /// Of each channel.
-    pub std: [f32; 3],
-}
-
-impl Preprocess {
-    /// ImageNet's own statistics.
-    pub const IMAGENET: Self = Self { size: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-    /// -1 to 1.
-    pub const HALVES: Self = Self { size: 224, mean: [0.5; 3], std: [0.5; 3] };
-    /// (x - 127) / 128 of values in 0-255, as TensorFlow trained the EfficientNet-lite family.
-    pub const LITE: Self = Self { size: 224, mean: [127.0 / 255.0; 3], std: [128.0 / 255.0; 3] };
-}
-
 impl BackboneConfig {
     /// The name in the configuration, which is timm's.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::ConvNet(_) => "convnet",
             Self::TfEfficientnetLite0 { .. } => "tf_efficientnet_lite0",
             Self::TfEfficientnetLite1 { .. } => "tf_efficientnet_lite1",
             Self::TfEfficientnetLite2 { .. } => "tf_efficientnet_lite2",
@@ -100,6 +90,7 @@ impl BackboneConfig {
     /// A network with random weights.
     pub fn init(&self, init: &mut Initializer) -> Backbone {
         match *self {
+            Self::ConvNet(ref config) => Backbone::ConvNet(ConvNet::new(config, init)),
             Self::TfEfficientnetLite0 { statistics } => Backbone::EfficientNet(EfficientNet::new(Lite::Lite0, statistics, init)),
             Self::TfEfficientnetLite1 { statistics } => Backbone::EfficientNet(EfficientNet::new(Lite::Lite1, statistics, init)),
             Self::TfEfficientnetLite2 { statistics } => Backbone::EfficientNet(EfficientNet::new(Lite::Lite2, statistics, init)),
@@ -113,6 +104,7 @@ impl BackboneConfig {
     /// Channels of the last map, or the width of a token.
     pub fn features(&self) -> usize {
         match self {
+            Self::ConvNet(config) => config.channels.last().copied().unwrap_or(config.stem),
             Self::TfEfficientnetLite0 { .. } | Self::TfEfficientnetLite1 { .. } | Self::TfEfficientnetLite2 { .. } => {
                 efficientnet::FEATURES
             }
@@ -126,6 +118,7 @@ impl BackboneConfig {
     /// What the usual weights of this network expect. ViT-S: those of ImageNet-21k; DINO's want [`Preprocess::IMAGENET`].
     pub fn preprocess(&self) -> Preprocess {
         match self {
+            Self::ConvNet(_) => Preprocess { size: 32, ..Preprocess::HALVES },
             Self::TfEfficientnetLite0 { .. } => Preprocess::LITE,
             Self::TfEfficientnetLite1 { .. } => Preprocess { size: 240, ..Preprocess::LITE },
             Self::TfEfficientnetLite2 { .. } => Preprocess { size: 260, ..Preprocess::LITE },
@@ -180,6 +173,8 @@ impl Features {
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Backbone {
+    /// Small residual network
+    ConvNet(ConvNet),
     /// Inverted residuals
     EfficientNet(EfficientNet),
     /// Residual network
@@ -197,6 +192,7 @@ impl Backbone {
     /// Into how many consecutive parts the network can be divided; the first is its stem.
     pub fn stages(&self) -> usize {
         match self {
+            Self::ConvNet(network) => network.stages(),
             Self::EfficientNet(network) => network.stages(),
             Self::ResNet(network) => network.stages(),
             Self::Vit(network) => network.stages(),
@@ -207,6 +203,7 @@ impl Backbone {
     /// A frozen prefix is run once, in [`Mode::Infer`], and kept.
     pub fn forward_stages(&self, x: Features, stages: Range<usize>, mode: Mode) -> Features {
         match (self, x) {
+            (Self::ConvNet(network), Features::Map(x)) => Features::Map(network.forward_stages(x, stages, mode)),
             (Self::EfficientNet(network), Features::Map(x)) => Features::Map(network.forward_stages(x, stages, mode)),
             (Self::ResNet(network), Features::Map(x)) => Features::Map(network.forward_stages(x, stages, mode)),
             (Self::Vit(_), Features::Map(x)) if stages.is_empty() => Features::Map(x),

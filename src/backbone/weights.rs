@@ -2,23 +2,43 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::hub::Hub;
+use super::pytorch;
 use crate::error::{AtPath, Error, Result};
 use crate::parameters::{self, NamedTensors};
 
-/// Replaces every weight of `network` by that of a safetensors file with timm's keys; a classifier in the file is passed over.
+/// The file that a configuration's `weights` means: a path, or `hub:owner/name[@revision][:file]`, which is fetched if need be.
+/// `progress` is told (bytes so far, bytes in all).
+///
+/// # Errors
+/// When the hub's file is neither in the cache nor to be had; whether a path exists is not looked at.
+pub fn locate(source: &str, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<PathBuf> {
+    match source.strip_prefix("hub:") {
+        Some(name) => Hub::from_env()?.fetch_weights(&name.parse()?, progress),
+        None => Ok(PathBuf::from(source)),
+    }
+}
+
+/// Replaces every weight of `network` by that of a file with timm's keys, safetensors or PyTorch's state dict; a classifier in the file
+/// is passed over. Nothing in the file is executed.
 ///
 /// # Errors
 /// When the file cannot be read or its header contradicts its size, and for the first tensor that is missing, unknown or of another
 /// shape.
 pub fn load<M: Module>(network: M, path: &Path) -> Result<M> {
-    let mut tensors = read_safetensors(path)?;
+    let bytes = fs::read(path).at(path)?;
+    let mut tensors = if pytorch::recognises(&bytes) {
+        pytorch::read(&bytes).map_err(|problem| Error::format(path, problem))?
+    } else {
+        parse_safetensors(&bytes, path)?
+    };
     tensors.retain(|key, _| !is_passed_over(key));
     parameters::load(network, &tensors, &path.display().to_string())
 }
@@ -33,9 +53,12 @@ fn is_passed_over(key: &str) -> bool {
 /// # Errors
 /// When the file cannot be read or is not safetensors.
 pub fn read_safetensors(path: &Path) -> Result<NamedTensors> {
-    let bytes = fs::read(path).at(path)?;
+    parse_safetensors(&fs::read(path).at(path)?, path)
+}
+
+fn parse_safetensors(bytes: &[u8], path: &Path) -> Result<NamedTensors> {
     // Checks that lengths, shapes and offsets agree with one another and with the file before anything is copied.
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::format(path, format!("not a safetensors file: {error}")))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| Error::format(path, format!("not a safetensors file: {error}")))?;
     let mut tensors = NamedTensors::new();
     for (key, view) in file.iter() {
         let dtype = match view.dtype() {
@@ -112,6 +135,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pytorch_file_loads_whatever_its_name() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let loaded = tensors(&load(linear(), &fixtures.join("checkpoint.pth.tar")).unwrap());
+        assert_eq!(loaded["bias"], floats(&[0.5, -0.5], &[2]));
+        let message = load(linear(), &fixtures.join("whole_model.pth")).unwrap_err().to_string();
+        assert!(message.contains("whole_model.pth: ") && message.contains("state_dict"), "{message}");
+    }
+
+    #[test]
     fn every_disagreement_names_file_tensor_and_shapes() {
         let weight = || ("weight", floats(&[0.0; 6], &[2, 3]));
         let bias = || ("bias", floats(&[0.0; 2], &[2]));
@@ -136,7 +168,6 @@ mod tests {
             assert!(message.contains("not a safetensors file"), "{message}");
         };
         check(b"");
-        check(b"PK\x03\x04 a zip archive");
         check(&u64::MAX.to_le_bytes());
         let header = br#"{"weight":{"dtype":"F32","shape":[4000000000,4000000000],"data_offsets":[0,8]}}"#;
         check(&[&(header.len() as u64).to_le_bytes()[..], header, &[0; 8]].concat());

@@ -5,6 +5,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::flex::values_mut;
+use super::lanes::vectorised;
 
 /// What follows a scale and shift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub(super) fn activation_gradient(dy: FlexTensor, y: &[f32], activation: Activat
     let mut dy = dy.to_contiguous();
     let bounds = activation.bounds();
     values_mut(&mut dy).par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).for_each(|(dy, y)| {
-        pulp::Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 for (dy, y) in dy.iter_mut().zip(y) {

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::flex::{is_flex_f32, values, values_mut};
+use super::lanes::vectorised;
 
 /// Values of one task: all four arrays' parts stay in the second-level cache.
 const CHUNK: usize = 1 << 15;
@@ -134,10 +135,10 @@ fn fused(param: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32],
     let arrays = param.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK));
     arrays.zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK))).for_each(|((param, grad), (first, second))| {
         let (size, root, coupled, kept) = (step.size as f32, step.root as f32, step.coupled as f32, step.kept as f32);
-        pulp::Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
-                for (((p, g), m), v) in param.iter_mut().zip(grad).zip(first).zip(second) {
+                for (((p, g), m), v) in param.iter_mut().zip(grad).zip(first.iter_mut()).zip(second.iter_mut()) {
                     let g = g + coupled * *p;
                     *m = step.beta1 * *m + step.gradient1 * g;
                     *v = step.beta2 * *v + step.gradient2 * (g * g);

@@ -2,6 +2,7 @@
 //!
 //! Images whose maps are small are taken several at a time, so that each product has enough columns.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -10,12 +11,16 @@ use super::activation::{Activation, clamp};
 use super::depthwise;
 use super::flex::{Shared, with_scratch};
 use super::gemm::{Matrix, Write, matmul, matmul_shared};
-use super::im2col::{ConvShape, col2im, im2col};
+use super::im2col::{ConvShape, col2im, im2col, row_stride};
+use super::lanes::{self, vectorised};
+use super::winograd;
 
 /// Columns of one product: enough to pay for packing the weights, few enough for the column matrix to stay in the cache.
 const TILE: usize = 512;
 /// Independent pieces of work to aim at, whatever the number of threads.
 const PIECES: usize = 8;
+/// Weights up to this number are summed for parts of the batch, larger ones for parts of the channels.
+const SMALL_WEIGHT: usize = 1 << 17;
 /// Products smaller than this (in multiplications) are not worth a second thread.
 const SMALL: usize = 1 << 18;
 
@@ -30,10 +35,10 @@ pub(super) struct Epilogue<'a> {
 impl Epilogue<'_> {
     pub(super) fn apply(&self, channel: usize, values: &mut [f32]) {
         let (scale, shift, bounds) = (self.scale[channel], self.shift[channel], self.activation.bounds());
-        pulp::Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
-                for value in values {
+                for value in values.iter_mut() {
                     *value = clamp(scale * *value + shift, bounds);
                 }
             },
@@ -52,6 +57,14 @@ pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option
     if depthwise::applies(s) {
         return depthwise::forward(x, weight, s, epilogue);
     }
+    if winograd::applies(s) {
+        return winograd::forward(x, weight, s, epilogue);
+    }
+    multiply(x, Matrix::rows(weight, s.group_channels() * s.taps()), s, epilogue)
+}
+
+/// The same through matrix products; a row of `weight` belongs to an output channel, a column to a row of the column matrix.
+fn multiply(x: &[f32], weight: Matrix, s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
     let mut y = vec![0.0; s.batch * s.out_channels * s.out_pixels()];
     let images = images_at_once(s);
     let (x_len, y_len) = (images * s.channels * s.pixels(), images * s.out_channels * s.out_pixels());
@@ -84,21 +97,21 @@ fn fill_columns(x: &[f32], s: &ConvShape, channels: Range<usize>, rows: Range<us
         return im2col(x, s, channels, rows, columns);
     }
     let per_piece = channels.len().div_ceil(pieces);
-    let width = columns.len() / channels.len();
-    columns.par_chunks_mut(per_piece * width).enumerate().for_each(|(piece, columns)| {
+    let row = columns.len() / channels.len();
+    columns.par_chunks_mut(per_piece * row).enumerate().for_each(|(piece, columns)| {
         let first = channels.start + piece * per_piece;
         im2col(x, s, first..(first + per_piece).min(channels.end), rows.clone(), columns);
     });
 }
 
 /// One image, its map cut into bands of rows.
-fn forward_image(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>, y: &mut [f32], pieces: usize) {
+fn forward_image(x: &[f32], weight: Matrix, s: &ConvShape, epilogue: Option<Epilogue>, y: &mut [f32], pieces: usize) {
     let (pixels, out_width, k) = (s.out_pixels(), s.out_width(), s.group_channels() * s.taps());
     let band = if s.is_pointwise() { s.out_height() } else { TILE.div_ceil(out_width).min(s.out_height()) };
     let bands = s.out_height().div_ceil(band);
     // On several threads, all bands share one column matrix if that is not too large; otherwise they follow one another.
     let band = if pieces > 1 && bands > 1 && k * pixels <= 1 << 22 { s.out_height() } else { band };
-    with_scratch(if s.is_pointwise() { 0 } else { k * band * out_width }, |columns| {
+    with_scratch(if s.is_pointwise() { 0 } else { k * row_stride(band * out_width) }, |columns| {
         for first in (0..s.out_height()).step_by(band) {
             let rows = first..(first + band).min(s.out_height());
             let (start, width) = (first * out_width, rows.len() * out_width);
@@ -107,15 +120,14 @@ fn forward_image(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epil
                 let right = if s.is_pointwise() {
                     Matrix::rows(&x[channels.start * pixels..], pixels)
                 } else {
-                    let columns = &mut columns[..k * width];
+                    let columns = &mut columns[..k * row_stride(width)];
                     fill_columns(x, s, channels, rows.clone(), columns, pieces);
-                    Matrix::rows(columns, width)
+                    Matrix::rows(columns, row_stride(width))
                 };
                 let per_piece = rows_per_piece(s.group_out_channels(), pieces, k * width);
                 let block = |(piece, y): (usize, &mut [f32])| {
                     let first = g * s.group_out_channels() + piece * per_piece;
-                    let left = Matrix::rows(&weight[first * k..], k);
-                    matmul([y.len() / pixels, k, width], &mut y[start..], pixels, left, right, Write::Replace);
+                    matmul([y.len() / pixels, k, width], &mut y[start..], pixels, weight.from(first, 0), right, Write::Replace);
                     if let Some(epilogue) = epilogue {
                         y.chunks_exact_mut(pixels).enumerate().for_each(|(o, y)| epilogue.apply(first + o, &mut y[start..start + width]));
                     }
@@ -131,20 +143,19 @@ fn forward_image(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epil
 }
 
 /// Several images with small maps: their columns side by side, the product then sorted back into images.
-fn forward_images(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>, y: &mut [f32], pieces: usize) {
+fn forward_images(x: &[f32], weight: Matrix, s: &ConvShape, epilogue: Option<Epilogue>, y: &mut [f32], pieces: usize) {
     let (pixels, k) = (s.out_pixels(), s.group_channels() * s.taps());
     let images = y.len() / (s.out_channels * pixels);
     let width = images * pixels;
-    with_scratch((k + s.out_channels) * width, |scratch| {
-        let (columns, out) = scratch.split_at_mut(k * width);
+    with_scratch(k * row_stride(width) + s.out_channels * width, |scratch| {
+        let (columns, out) = scratch.split_at_mut(k * row_stride(width));
         for (g, out) in out.chunks_exact_mut(s.group_out_channels() * width).enumerate() {
             fill_columns(x, s, g * s.group_channels()..(g + 1) * s.group_channels(), 0..s.out_height(), columns, pieces);
-            let right = Matrix::rows(columns, width);
+            let right = Matrix::rows(columns, row_stride(width));
             let per_piece = rows_per_piece(s.group_out_channels(), pieces, k * width);
             let block = |(piece, out): (usize, &mut [f32])| {
                 let first = g * s.group_out_channels() + piece * per_piece;
-                let left = Matrix::rows(&weight[first * k..], k);
-                matmul([out.len() / width, k, width], out, width, left, right, Write::Replace);
+                matmul([out.len() / width, k, width], out, width, weight.from(first, 0), right, Write::Replace);
                 if let Some(epilogue) = epilogue {
                     out.chunks_exact_mut(width).enumerate().for_each(|(o, out)| epilogue.apply(first + o, out));
                 }
@@ -180,17 +191,12 @@ pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s
             padding: [rows - 1 - top, rows - 1 - bottom, columns - 1 - left, columns - 1 - right],
             ..*s
         };
+        if s.taps() == 1 && s.groups == 1 {
+            return multiply(dy, Matrix::rows(&scaled_weight(weight, scale, s), s.channels).transposed(), &turned, None);
+        }
         return forward(dy, &turned_weight(weight, scale, s), &turned, None);
     }
-    let scaled: Vec<f32>;
-    let weight = match scale {
-        Some(scale) => {
-            let row = s.group_channels() * s.taps();
-            scaled = weight.chunks_exact(row).zip(scale).flat_map(|(w, scale)| w.iter().map(move |w| w * scale)).collect();
-            &scaled
-        }
-        None => weight,
-    };
+    let weight = &scaled_weight(weight, scale, s);
     let mut dx = vec![0.0; s.batch * s.channels * s.pixels()];
     let (pixels, k) = (s.out_pixels(), s.group_channels() * s.taps());
     let images = images_at_once(s).min(s.batch.div_ceil(4));
@@ -198,13 +204,13 @@ pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s
     dx_chunks.zip(dy.par_chunks(images * s.out_channels * pixels)).for_each(|(dx, dy)| {
         let images = dy.len() / (s.out_channels * pixels);
         let width = images * pixels;
-        with_scratch((k + s.group_out_channels()) * width, |scratch| {
-            let (columns, gathered) = scratch.split_at_mut(k * width);
+        with_scratch((k + s.group_out_channels()) * row_stride(width), |scratch| {
+            let (columns, gathered) = scratch.split_at_mut(k * row_stride(width));
             for g in 0..s.groups {
                 let outs = g * s.group_out_channels()..(g + 1) * s.group_out_channels();
                 let right = side_by_side(dy, s.out_channels, pixels, outs.clone(), gathered);
                 let left = Matrix::rows(&weight[outs.start * k..], k).transposed();
-                matmul([k, s.group_out_channels(), width], columns, width, left, right, Write::Replace);
+                matmul([k, s.group_out_channels(), width], columns, row_stride(width), left, right, Write::Replace);
                 col2im(columns, s, g * s.group_channels()..(g + 1) * s.group_channels(), dx);
             }
         });
@@ -212,18 +218,39 @@ pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s
     dx
 }
 
+/// Each row of the weight matrix times its output channel's scale.
+fn scaled_weight<'a>(weight: &'a [f32], scale: Option<&[f32]>, s: &ConvShape) -> Cow<'a, [f32]> {
+    let Some(scale) = scale else { return Cow::Borrowed(weight) };
+    let row = s.group_channels() * s.taps();
+    let mut scaled = vec![0.0; weight.len()];
+    scaled.par_chunks_mut(row).zip(weight.par_chunks(row)).zip(scale).for_each(|((scaled, weight), scale)| {
+        lanes::map(weight, scaled, |w| w * scale);
+    });
+    Cow::Owned(scaled)
+}
+
 /// weight [out, in / groups, kh, kw] as [in, out / groups, kh, kw] with the taps in reverse, each times its output channel's scale.
 fn turned_weight(weight: &[f32], scale: Option<&[f32]>, s: &ConvShape) -> Vec<f32> {
     let (inputs, outputs, taps) = (s.group_channels(), s.group_out_channels(), s.taps());
     let mut turned = vec![0.0; weight.len()];
-    turned.par_chunks_mut(outputs * taps).enumerate().for_each(|(channel, turned)| {
-        let (g, c) = (channel / inputs, channel % inputs);
-        for (o, turned) in turned.chunks_exact_mut(taps).enumerate() {
+    // Several channels at a time: neighbours in the source, each with its own stream of results.
+    const CHANNELS: usize = 16;
+    let per_group = inputs.div_ceil(CHANNELS);
+    let out = Shared::new(&mut turned);
+    (0..s.groups * per_group).into_par_iter().for_each(|task| {
+        let (g, first) = (task / per_group, task % per_group * CHANNELS);
+        let last = (first + CHANNELS).min(inputs);
+        // SAFETY: each task has its own channels, hence its own rows.
+        let turned = unsafe { out.slice((g * inputs + first) * outputs * taps, (last - first) * outputs * taps) };
+        for o in 0..outputs {
             let out_channel = g * outputs + o;
             let factor = scale.map_or(1.0, |scale| scale[out_channel]);
-            let source = &weight[(out_channel * inputs + c) * taps..][..taps];
-            for (to, from) in turned.iter_mut().zip(source.iter().rev()) {
-                *to = from * factor;
+            let source = &weight[(out_channel * inputs + first) * taps..(out_channel * inputs + last) * taps];
+            for (c, source) in source.chunks_exact(taps).enumerate() {
+                let to = &mut turned[(c * outputs + o) * taps..][..taps];
+                for (to, from) in to.iter_mut().zip(source.iter().rev()) {
+                    *to = from * factor;
+                }
             }
         }
     });
@@ -236,12 +263,18 @@ fn side_by_side<'a>(maps: &'a [f32], channels: usize, pixels: usize, wanted: Ran
     if images == 1 {
         return Matrix::rows(&maps[wanted.start * pixels..wanted.end * pixels], pixels);
     }
-    for (line, channel) in buffer.chunks_exact_mut(images * pixels).zip(wanted) {
-        for (n, to) in line.chunks_exact_mut(pixels).enumerate() {
-            to.copy_from_slice(&maps[(n * channels + channel) * pixels..][..pixels]);
+    copy_columns(maps, channels, pixels, wanted, 0..pixels, buffer);
+    Matrix::rows(buffer, row_stride(images * pixels))
+}
+
+/// `pixels` of the maps of `wanted` channels, the images side by side, in rows that begin [`row_stride`] apart.
+fn copy_columns(maps: &[f32], channels: usize, map: usize, wanted: Range<usize>, pixels: Range<usize>, buffer: &mut [f32]) {
+    let width = maps.len() / (channels * map) * pixels.len();
+    for (line, channel) in buffer.chunks_exact_mut(row_stride(width)).zip(wanted) {
+        for (n, to) in line[..width].chunks_exact_mut(pixels.len()).enumerate() {
+            to.copy_from_slice(&maps[(n * channels + channel) * map..][pixels.clone()]);
         }
     }
-    Matrix::rows(buffer, images * pixels)
 }
 
 /// The gradient of the weight [out_channels, channels / groups, kh, kw], summed over the batch in a fixed order.
@@ -249,9 +282,12 @@ pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> 
     if depthwise::applies(s) {
         return depthwise::weight_gradient(x, dy, s);
     }
+    if winograd::applies(s) {
+        return winograd::weight_gradient(x, dy, s);
+    }
     let k = s.group_channels() * s.taps();
     let mut dw = vec![0.0; s.out_channels * k];
-    let pieces = if s.groups > 1 { 1 } else { PIECES.min(s.group_channels() / 8).max(1) };
+    let pieces = if s.groups > 1 || dw.len() <= SMALL_WEIGHT { 1 } else { PIECES.min(s.group_channels() / 8).max(1) };
     if pieces >= 2 {
         let per_piece = s.channels.div_ceil(pieces);
         let out = Shared::new(&mut dw);
@@ -262,7 +298,7 @@ pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> 
         });
         return dw;
     }
-    // Few input channels: the batch is cut into a fixed number of parts, each with its own sum.
+    // Few weights: the batch is cut into a fixed number of parts, each with its own sum.
     let per_part = s.batch.div_ceil(PIECES);
     let parts: Vec<Vec<f32>> = (x.par_chunks(per_part * s.channels * s.pixels()))
         .zip(dy.par_chunks(per_part * s.out_channels * s.out_pixels()))
@@ -294,34 +330,26 @@ unsafe fn add_weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape, g: usize, ch
     let (k, rows) = (s.group_channels() * s.taps(), channels.len() * s.taps());
     let images = images_at_once(s);
     let outs = g * s.group_out_channels()..(g + 1) * s.group_out_channels();
-    let band = if images > 1 || s.is_pointwise() { s.out_height() } else { TILE.div_ceil(out_width).min(s.out_height()) };
+    let band = if images > 1 { s.out_height() } else { TILE.div_ceil(out_width).min(s.out_height()) };
     let start = outs.start * k + (channels.start - g * s.group_channels()) * s.taps();
-    with_scratch((rows + outs.len()) * images * band * out_width, |scratch| {
-        let (columns, gathered) = scratch.split_at_mut(rows * images * band * out_width);
+    let stride = row_stride(images * band * out_width);
+    with_scratch((rows + outs.len()) * stride, |scratch| {
+        let (columns, gathered) = scratch.split_at_mut(rows * stride);
         for (x, dy) in x.chunks(images * s.channels * pixels).zip(dy.chunks(images * s.out_channels * out_pixels)) {
             let images = x.len() / (s.channels * pixels);
             let dy = side_by_side(dy, s.out_channels, out_pixels, outs.clone(), gathered);
             for first in (0..s.out_height()).step_by(band) {
                 let lines = first..(first + band).min(s.out_height());
                 let width = images * lines.len() * out_width;
-                let columns = if s.is_pointwise() {
-                    side_by_side(x, s.channels, pixels, channels.clone(), columns)
+                let columns = &mut columns[..rows * row_stride(width)];
+                if s.is_pointwise() {
+                    copy_columns(x, s.channels, pixels, channels.clone(), first * out_width..lines.end * out_width, columns);
                 } else {
-                    im2col(x, s, channels.clone(), lines, &mut columns[..rows * width]);
-                    Matrix::rows(&columns[..rows * width], width)
-                };
-                // SAFETY: these rows and columns of `out` are this call's, by its own contract.
-                unsafe {
-                    matmul_shared(
-                        [outs.len(), width, rows],
-                        out,
-                        start,
-                        k,
-                        dy.from(0, first * out_width),
-                        columns.transposed(),
-                        Write::Add,
-                    );
+                    im2col(x, s, channels.clone(), lines, columns);
                 }
+                let (left, right) = (dy.from(0, first * out_width), Matrix::rows(columns, row_stride(width)).transposed());
+                // SAFETY: these rows and columns of `out` are this call's, by its own contract.
+                unsafe { matmul_shared([outs.len(), width, rows], out, start, k, left, right, Write::Add) };
             }
         }
     });

@@ -5,10 +5,9 @@ use rayon::prelude::*;
 use super::conv_loops::Epilogue;
 use super::flex::with_scratch;
 use super::im2col::ConvShape;
-use super::planes::Layout;
+use super::lanes::vectorised;
+use super::planes::{BLOCK, Layout};
 
-/// Values computed together, in registers.
-const BLOCK: usize = 64;
 /// Values of one task.
 const TASK: usize = 1 << 15;
 
@@ -17,28 +16,34 @@ pub(super) fn applies(s: &ConvShape) -> bool {
     s.groups > 1 && s.groups == s.channels && s.channels == s.out_channels
 }
 
-/// `out[t]` = Σ factor · `values[offset + t]` over `taps`, pairs of offset and factor.
+/// `out[t]` = Σ factor · `values[offset + t]` over the taps; `out` is a number of whole blocks.
 #[inline(always)]
-fn slide(values: &[f32], taps: &[(usize, f32)], out: &mut [f32]) {
-    let whole = out.len() / BLOCK * BLOCK;
-    let (blocks, rest) = out.split_at_mut(whole);
-    for (block, out) in blocks.chunks_exact_mut(BLOCK).enumerate() {
-        let mut sums = [0.0f32; BLOCK];
-        for (offset, factor) in taps {
-            let values = &values[offset + block * BLOCK..][..BLOCK];
-            for lane in 0..BLOCK {
+fn slide(values: &[f32], offsets: &[usize], factors: &[f32], out: &mut [f32]) {
+    const WIDE: usize = 4 * BLOCK;
+    let whole = out.len() / WIDE * WIDE;
+    let (wide, narrow) = out.split_at_mut(whole);
+    slide_blocks::<WIDE>(values, offsets, factors, wide);
+    slide_blocks::<BLOCK>(&values[whole..], offsets, factors, narrow);
+}
+
+/// The same with sums of `N` values in registers.
+#[inline(always)]
+fn slide_blocks<const N: usize>(values: &[f32], offsets: &[usize], factors: &[f32], out: &mut [f32]) {
+    for (block, out) in out.chunks_exact_mut(N).enumerate() {
+        let mut sums = [0.0f32; N];
+        for (offset, factor) in offsets.iter().zip(factors) {
+            let values = &values[offset + block * N..][..N];
+            for lane in 0..N {
                 sums[lane] += factor * values[lane];
             }
         }
         out.copy_from_slice(&sums);
     }
-    rest.fill(0.0);
-    for (offset, factor) in taps {
-        let len = rest.len();
-        for (sum, value) in rest.iter_mut().zip(&values[offset + whole..][..len]) {
-            *sum += factor * value;
-        }
-    }
+}
+
+/// The place of each tap.
+fn tap_offsets(s: &ConvShape, layout: &Layout) -> Vec<usize> {
+    (0..s.taps()).map(|tap| layout.offset(tap / s.kernel[1], tap % s.kernel[1])).collect()
 }
 
 fn planes_per_task(s: &ConvShape) -> usize {
@@ -48,6 +53,7 @@ fn planes_per_task(s: &ConvShape) -> usize {
 /// y [batch, channels, out_height, out_width] = epilogue(x * weight).
 pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
     let layout = Layout::new(s);
+    let offsets = tap_offsets(s, &layout);
     let per_task = planes_per_task(s);
     let mut y = vec![0.0; s.batch * s.channels * s.out_pixels()];
     let tasks = y.par_chunks_mut(per_task * s.out_pixels()).zip(x.par_chunks(per_task * s.pixels()));
@@ -55,17 +61,14 @@ pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option
         with_scratch(layout.len() + layout.out_len(), |scratch| {
             let (parts, out) = scratch.split_at_mut(layout.len());
             parts.fill(0.0);
-            let mut taps = Vec::with_capacity(s.taps());
             for (plane, (y, x)) in y.chunks_exact_mut(s.out_pixels()).zip(x.chunks_exact(s.pixels())).enumerate() {
                 let channel = (task * per_task + plane) % s.channels;
                 let kernel = &weight[channel * s.taps()..][..s.taps()];
-                taps.clear();
-                taps.extend(kernel.iter().enumerate().map(|(tap, w)| (layout.offset(tap / s.kernel[1], tap % s.kernel[1]), *w)));
-                pulp::Arch::new().dispatch(
+                vectorised(
                     #[inline(always)]
                     || {
                         layout.split(x, parts);
-                        slide(parts, &taps, out);
+                        slide(parts, &offsets, kernel, out);
                         for (y, out) in y.chunks_exact_mut(layout.out_width).zip(layout.out_rows(out)) {
                             y.copy_from_slice(out);
                         }
@@ -86,6 +89,13 @@ pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s
     let per_task = planes_per_task(s);
     // Each part of the map collects the taps that fall into it, from an output map with zeros before and after.
     let lead = layout.offset_in_part(s.kernel[0] - 1, s.kernel[1] - 1);
+    let taps_of_part = |part: usize| {
+        let in_part = |tap: &usize| (tap / s.kernel[1] % s.stride, tap % s.kernel[1] % s.stride) == (part / s.stride, part % s.stride);
+        (0..s.taps()).filter(in_part).collect::<Vec<_>>()
+    };
+    let taps: Vec<Vec<usize>> = (0..s.stride * s.stride).map(taps_of_part).collect();
+    let offset = |tap: &usize| lead - layout.offset_in_part(tap / s.kernel[1], tap % s.kernel[1]);
+    let offsets: Vec<Vec<usize>> = taps.iter().map(|taps| taps.iter().map(offset).collect()).collect();
     let mut dx = vec![0.0; s.batch * s.channels * s.pixels()];
     let tasks = dx.par_chunks_mut(per_task * s.pixels()).zip(dy.par_chunks(per_task * s.out_pixels()));
     tasks.enumerate().for_each(|(task, (dx, dy))| {
@@ -93,24 +103,19 @@ pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s
         with_scratch(layout.len() + spread_len, |scratch| {
             let (parts, spread) = scratch.split_at_mut(layout.len());
             spread.fill(0.0);
-            let mut taps = Vec::with_capacity(s.taps());
+            let mut factors = Vec::with_capacity(s.taps());
             for (plane, (dx, dy)) in dx.chunks_exact_mut(s.pixels()).zip(dy.chunks_exact(s.out_pixels())).enumerate() {
                 let channel = (task * per_task + plane) % s.channels;
                 let kernel = &weight[channel * s.taps()..][..s.taps()];
-                let factor = scale.map_or(1.0, |scale| scale[channel]);
+                let scale = scale.map_or(1.0, |scale| scale[channel]);
                 layout.spread(dy, &mut spread[lead..lead + layout.out_len()]);
-                for part in 0..s.stride * s.stride {
-                    let (i, j) = (part / s.stride, part % s.stride);
-                    taps.clear();
-                    for i in (i..s.kernel[0]).step_by(s.stride) {
-                        for j in (j..s.kernel[1]).step_by(s.stride) {
-                            taps.push((lead - layout.offset_in_part(i, j), factor * kernel[i * s.kernel[1] + j]));
-                        }
-                    }
+                for (part, (taps, offsets)) in taps.iter().zip(&offsets).enumerate() {
+                    factors.clear();
+                    factors.extend(taps.iter().map(|tap| scale * kernel[*tap]));
                     let to = &mut parts[part * layout.part_len()..][..layout.part_len()];
-                    pulp::Arch::new().dispatch(
+                    vectorised(
                         #[inline(always)]
-                        || slide(spread, &taps, to),
+                        || slide(spread, offsets, &factors, to),
                     );
                 }
                 layout.join(parts, dx);
@@ -123,66 +128,58 @@ pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s
 /// The gradient of the weight [channels, 1, kh, kw], summed over the batch in a fixed order.
 pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
     let layout = Layout::new(s);
+    let offsets = tap_offsets(s, &layout);
     let mut dw = vec![0.0; s.channels * s.taps()];
     dw.par_chunks_mut(s.taps()).enumerate().for_each(|(channel, dw)| {
-        with_scratch(layout.len() + layout.out_len(), |scratch| {
-            let (parts, spread) = scratch.split_at_mut(layout.len());
-            parts.fill(0.0);
-            let mut sums = vec![0.0f64; s.taps()];
+        with_scratch(layout.len() + layout.out_len() + s.taps() * BLOCK, |scratch| {
+            scratch.fill(0.0);
+            let (parts, scratch) = scratch.split_at_mut(layout.len());
+            let (spread, sums) = scratch.split_at_mut(layout.out_len());
             for n in 0..s.batch {
                 let plane = n * s.channels + channel;
-                layout.split(&x[plane * s.pixels()..][..s.pixels()], parts);
-                layout.spread(&dy[plane * s.out_pixels()..][..s.out_pixels()], spread);
-                for (i, sums) in sums.chunks_exact_mut(s.kernel[1]).enumerate() {
-                    let place = |j: usize| &parts[layout.offset(i, j)..][..spread.len()];
-                    match sums {
-                        [a, b, c] => add([a, b, c], products(spread, [place(0), place(1), place(2)])),
-                        [a, b, c, d, e] => {
-                            add([a, b, c, d, e], products(spread, [place(0), place(1), place(2), place(3), place(4)]));
-                        }
-                        _ => {
-                            for (j, sum) in sums.iter_mut().enumerate() {
-                                add([sum], products(spread, [place(j)]));
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        layout.split(&x[plane * s.pixels()..][..s.pixels()], parts);
+                        layout.spread(&dy[plane * s.out_pixels()..][..s.out_pixels()], spread);
+                        let rows = sums.chunks_exact_mut(s.kernel[1] * BLOCK).zip(offsets.chunks_exact(s.kernel[1]));
+                        for (sums, offsets) in rows {
+                            match offsets {
+                                [a, b, c] => add_products(spread, parts, [*a, *b, *c], sums),
+                                [a, b, c, d, e] => add_products(spread, parts, [*a, *b, *c, *d, *e], sums),
+                                _ => {
+                                    for (offset, sums) in offsets.iter().zip(sums.chunks_exact_mut(BLOCK)) {
+                                        add_products(spread, parts, [*offset], sums);
+                                    }
+                                }
                             }
                         }
-                    }
-                }
+                    },
+                );
             }
-            dw.iter_mut().zip(sums).for_each(|(dw, sum)| *dw = sum as f32);
+            for (dw, sums) in dw.iter_mut().zip(sums.chunks_exact(BLOCK)) {
+                *dw = sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() as f32;
+            }
         });
     });
     dw
 }
 
-fn add<const N: usize>(sums: [&mut f64; N], values: [f32; N]) {
-    for (sum, value) in sums.into_iter().zip(values) {
-        *sum += f64::from(value);
-    }
-}
-
-/// The inner products of `a` with each of `others`, all of one length.
-fn products<const N: usize>(a: &[f32], others: [&[f32]; N]) -> [f32; N] {
-    const LANES: usize = 32;
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let mut sums = [[0.0f32; LANES]; N];
-            let whole = a.len() / LANES * LANES;
-            for start in (0..whole).step_by(LANES) {
-                let a = &a[start..start + LANES];
-                for (sums, other) in sums.iter_mut().zip(&others) {
-                    let other = &other[start..start + LANES];
-                    for lane in 0..LANES {
-                        sums[lane] += a[lane] * other[lane];
-                    }
-                }
+/// Adds the products of `a` with `values` from each offset on to that offset's sixteen running sums.
+#[inline(always)]
+fn add_products<const N: usize>(a: &[f32], values: &[f32], offsets: [usize; N], sums: &mut [f32]) {
+    let mut totals = [[0.0f32; BLOCK]; N];
+    for (block, a) in a.chunks_exact(BLOCK).enumerate() {
+        for tap in 0..N {
+            let values = &values[offsets[tap] + block * BLOCK..][..BLOCK];
+            for lane in 0..BLOCK {
+                totals[tap][lane] += a[lane] * values[lane];
             }
-            std::array::from_fn(|which| {
-                let rest: f32 = a[whole..].iter().zip(&others[which][whole..]).map(|(a, b)| a * b).sum();
-                sums[which].iter().sum::<f32>() + rest
-            })
-        },
-    )
+        }
+    }
+    for (sum, total) in sums.iter_mut().zip(totals.as_flattened()) {
+        *sum += total;
+    }
 }
 
 #[cfg(test)]

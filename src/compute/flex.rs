@@ -84,14 +84,16 @@ thread_local! {
     static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// Runs `work` on a buffer of `len` values of unspecified content that the thread keeps for the next call.
+/// Runs `work` on a buffer of `len` values of unspecified content, aligned to cache lines, that the thread keeps for the next call.
 pub(super) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    const LINE: usize = 16;
     let mut buffer = SCRATCH.take();
-    if buffer.len() < len {
+    if buffer.len() < len + LINE {
         buffer.clear();
-        buffer.resize(len, 0.0);
+        buffer.resize(len + LINE, 0.0);
     }
-    let result = work(&mut buffer[..len]);
+    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    let result = work(&mut buffer[start..start + len]);
     SCRATCH.set(buffer);
     result
 }

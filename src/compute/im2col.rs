@@ -62,7 +62,14 @@ fn inside(tap: usize, padding: usize, stride: usize, size: usize, out: usize) ->
     first..last.max(first)
 }
 
-/// Fills `columns` [channels.len() * taps, images * rows.len() * out_width] from whole images (`x`, all channels of each).
+/// Values from one row of a matrix of `width` columns to the next: an odd number of cache lines, since columns would otherwise compete
+/// for the same few cache sets.
+pub(super) fn row_stride(width: usize) -> usize {
+    (width.div_ceil(16) | 1) * 16
+}
+
+/// Fills `columns` [channels.len() * taps, images * rows.len() * out_width], whose rows begin [`row_stride`] apart, from whole images
+/// (`x`, all channels of each).
 ///
 /// `rows` are the output rows wanted; the images stand side by side in each row of `columns`.
 pub(super) fn im2col(x: &[f32], s: &ConvShape, channels: Range<usize>, rows: Range<usize>, columns: &mut [f32]) {
@@ -70,17 +77,55 @@ pub(super) fn im2col(x: &[f32], s: &ConvShape, channels: Range<usize>, rows: Ran
     let image = s.channels * pixels;
     let block = rows.len() * out_width;
     let images = x.len() / image;
-    let mut lines = columns.chunks_exact_mut(images * block);
-    for channel in channels {
-        for i in 0..s.kernel[0] {
-            for j in 0..s.kernel[1] {
-                let line = lines.next().expect("the caller sized `columns` for these channels");
-                for (n, out) in line.chunks_exact_mut(block).enumerate() {
-                    let plane = &x[n * image + channel * pixels..][..pixels];
-                    gather(plane, s, [i, j], rows.clone(), out);
+    let stride = row_stride(images * block);
+    // With a stride, each map is first split into its columns' phases, so that every tap is a copy of consecutive values.
+    let phase_width = s.width.div_ceil(s.stride);
+    let mut phases = vec![0.0; if s.stride > 1 && s.taps() > 1 { s.stride * s.height * phase_width } else { 0 }];
+    let first_row = (rows.start * s.stride).saturating_sub(s.padding[0]);
+    let last_row = (rows.end.saturating_sub(1) * s.stride + s.kernel[0]).saturating_sub(s.padding[0]);
+    for (c, lines) in columns.chunks_exact_mut(s.taps() * stride).take(channels.len()).enumerate() {
+        for n in 0..images {
+            let plane = &x[n * image + (channels.start + c) * pixels..][..pixels];
+            if !phases.is_empty() {
+                for (row, from) in plane.chunks_exact(s.width).enumerate().take(last_row).skip(first_row) {
+                    for phase in 0..s.stride.min(s.width) {
+                        let to = &mut phases[(phase * s.height + row) * phase_width..][..phase_width];
+                        for (to, from) in to.iter_mut().zip(from[phase..].iter().step_by(s.stride)) {
+                            *to = *from;
+                        }
+                    }
+                }
+            }
+            for (tap, line) in lines.chunks_exact_mut(stride).enumerate() {
+                let tap = [tap / s.kernel[1], tap % s.kernel[1]];
+                let out = &mut line[n * block..][..block];
+                if phases.is_empty() {
+                    gather(plane, s, tap, rows.clone(), out);
+                } else {
+                    gather_phase(&phases, s, tap, rows.clone(), out);
                 }
             }
         }
+    }
+}
+
+/// One tap of one plane that is split into its columns' phases.
+fn gather_phase(phases: &[f32], s: &ConvShape, [i, j]: [usize; 2], rows: Range<usize>, out: &mut [f32]) {
+    let [top, _, left, _] = s.padding;
+    let (out_width, phase_width) = (s.out_width(), s.width.div_ceil(s.stride));
+    let valid_rows = inside(i, top, s.stride, s.height, s.out_height());
+    let valid = inside(j, left, s.stride, s.width, out_width);
+    for (r, row) in rows.zip(out.chunks_exact_mut(out_width)) {
+        if !valid_rows.contains(&r) || valid.is_empty() {
+            row.fill(0.0);
+            continue;
+        }
+        let first = valid.start * s.stride + j - left;
+        let (phase, skip) = (first % s.stride, first / s.stride);
+        let source = &phases[(phase * s.height + r * s.stride + i - top) * phase_width + skip..][..valid.len()];
+        row[..valid.start].fill(0.0);
+        row[valid.end..].fill(0.0);
+        row[valid.clone()].copy_from_slice(source);
     }
 }
 
@@ -133,7 +178,7 @@ pub(super) fn col2im(columns: &[f32], s: &ConvShape, channels: Range<usize>, x: 
     let image = s.channels * pixels;
     let images = x.len() / image;
     let [top, _, left, _] = s.padding;
-    let mut lines = columns.chunks_exact(images * block);
+    let mut lines = columns.chunks_exact(row_stride(images * block));
     for channel in channels {
         for i in 0..s.kernel[0] {
             let valid_rows = inside(i, top, s.stride, s.height, s.out_height());
@@ -143,7 +188,7 @@ pub(super) fn col2im(columns: &[f32], s: &ConvShape, channels: Range<usize>, x: 
                 if valid.is_empty() {
                     continue;
                 }
-                for (n, block) in line.chunks_exact(block).enumerate() {
+                for (n, block) in line[..images * block].chunks_exact(block).enumerate() {
                     let plane = &mut x[n * image + channel * pixels..][..pixels];
                     for r in valid_rows.clone() {
                         let from = &block[r * out_width..][valid.clone()];
@@ -181,11 +226,12 @@ mod tests {
             let s = ConvShape { batch: images, channels, height, width, out_channels: 1, kernel, stride, padding, groups: 1 };
             let x: Vec<f32> = (0..images * channels * height * width).map(|i| 1.0 + i as f32).collect();
             let (out_height, out_width) = (s.out_height(), s.out_width());
-            let mut columns = vec![f32::NAN; channels * s.taps() * images * s.out_pixels()];
+            let width = images * s.out_pixels();
+            let mut columns = vec![f32::NAN; channels * s.taps() * row_stride(width)];
             im2col(&x, &s, 0..channels, 0..out_height, &mut columns);
             let mut counts = vec![0.0; x.len()];
             col2im(&vec![1.0; columns.len()], &s, 0..channels, &mut counts);
-            let mut at = columns.iter();
+            let mut at = columns.chunks(row_stride(width)).flat_map(|row| &row[..width]);
             let mut sum = 0.0;
             for c in 0..channels {
                 for tap in 0..s.taps() {

@@ -2,6 +2,23 @@
 
 const LANES: usize = 16;
 
+/// Runs `work` compiled for the machine's widest vector instructions. `work` needs to be `#[inline(always)]`, and to consist of plain
+/// loops and functions that are: what is not inlined is not recompiled.
+#[inline(always)]
+pub(super) fn vectorised<R>(work: impl FnMut() -> R) -> R {
+    // Not pulp's own impl for closures: it calls them as `FnOnce`, through a shim that the compiler does not always inline.
+    struct Work<F>(F);
+    impl<R, F: FnMut() -> R> pulp::WithSimd for Work<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Work(work))
+}
+
 /// Σ term(a, b) over two slices of equal length, in a fixed order.
 #[inline(always)]
 fn lanes(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
@@ -26,7 +43,7 @@ fn lanes(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
 /// Σ term(a, b) with the machine's vector instructions.
 #[inline(always)]
 pub(super) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    pulp::Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || lanes(a, b, &term),
     )
@@ -35,7 +52,7 @@ pub(super) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f3
 /// Two sums over the same pairs: Σ first(a, b) and Σ first(a, b) * second(b).
 #[inline(always)]
 pub(super) fn sums_of(a: &[f32], b: &[f32], first: impl Fn(f32, f32) -> f32, second: impl Fn(f32) -> f32) -> [f32; 2] {
-    pulp::Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || {
             let mut sums = [[0.0f32; LANES]; 2];
@@ -66,7 +83,7 @@ pub(super) fn sum(a: &[f32]) -> f32 {
 /// Applies `f` to each value, with the machine's vector instructions.
 #[inline(always)]
 pub(super) fn map(from: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
-    pulp::Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || {
             for (to, from) in to.iter_mut().zip(from) {
@@ -79,7 +96,7 @@ pub(super) fn map(from: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
 /// `to` = f(to, from), value by value.
 #[inline(always)]
 pub(super) fn update(to: &mut [f32], from: &[f32], f: impl Fn(f32, f32) -> f32) {
-    pulp::Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || {
             for (to, from) in to.iter_mut().zip(from) {

@@ -5,7 +5,7 @@
 //! split by shape alone, and every sum has a fixed order.
 //!
 //! - [`conv2d`], [`conv2d_scaled`]: convolution, also with a frozen batch norm folded in (`conv` on tensors, `conv_loops` through
-//!   matrix products with `im2col` and `gemm`, `depthwise`)
+//!   matrix products with `im2col` and `gemm`, `winograd` for most 3 × 3, `depthwise` by `planes`)
 //! - [`batch_norm`]: batch statistics, scale, shift and activation in one pass
 //! - [`scale_shift`]: a frozen batch norm that no convolution precedes
 //! - [`max_pool2d`], [`global_avg_pool`], [`global_max_pool`] (`pool`)
@@ -31,6 +31,7 @@ mod planes;
 mod pool;
 mod scale_shift;
 mod symmetric_eigen;
+mod winograd;
 
 pub use activation::Activation;
 pub use adam::{AdamHyper, Decay, Moments, adam_update};

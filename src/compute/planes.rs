@@ -7,6 +7,9 @@
 
 use super::im2col::ConvShape;
 
+/// Lengths are multiples of this.
+pub(super) const BLOCK: usize = 16;
+
 /// Where the parts of a map lie.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
@@ -29,13 +32,13 @@ impl Layout {
         Self {
             stride: s.stride,
             pitch,
-            part: rows * pitch,
+            part: (rows * pitch).next_multiple_of(BLOCK),
             width: s.width,
             top: s.padding[0],
             left: s.padding[2],
             out_height: s.out_height(),
             out_width: s.out_width(),
-            slack: s.kernel[0] / s.stride * pitch + s.kernel[1],
+            slack: s.kernel[0] / s.stride * pitch + s.kernel[1] + BLOCK,
         }
     }
 
@@ -44,9 +47,9 @@ impl Layout {
         self.stride * self.stride * self.part + self.slack
     }
 
-    /// Values of an output map whose rows have the common pitch.
+    /// Values of an output map whose rows have the common pitch, rounded up to whole blocks.
     pub(super) fn out_len(&self) -> usize {
-        self.out_height * self.pitch
+        (self.out_height * self.pitch).next_multiple_of(BLOCK)
     }
 
     /// The first place of tap (i, j).
@@ -59,7 +62,7 @@ impl Layout {
         i / self.stride * self.pitch + j / self.stride
     }
 
-    /// Values of one part.
+    /// Values of one part, a number of whole blocks.
     pub(super) fn part_len(&self) -> usize {
         self.part
     }
@@ -101,9 +104,10 @@ impl Layout {
         (first, self.offset(i + self.top, first + self.left))
     }
 
-    /// `out` [out_height, out_width] with the common pitch; the values between the rows of `to` become zero.
+    /// `out` [out_height, out_width] with the common pitch; the values between the rows of `to` become zero, those after the last are
+    /// left.
     pub(super) fn spread(&self, out: &[f32], to: &mut [f32]) {
-        for (to, from) in to.chunks_exact_mut(self.pitch).zip(out.chunks_exact(self.out_width)) {
+        for (to, from) in to.chunks_mut(self.pitch).zip(out.chunks_exact(self.out_width)) {
             to[..self.out_width].copy_from_slice(from);
             to[self.out_width..].fill(0.0);
         }

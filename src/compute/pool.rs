@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::flex::{dims, is_flex_f32, tensor, values, with_scratch};
 use super::im2col::ConvShape;
+use super::lanes::vectorised;
 use super::planes::Layout;
 
 /// Values of one task.
@@ -112,7 +113,7 @@ fn forward(x: &[f32], s: &ConvShape) -> Vec<f32> {
             let (parts, out) = scratch.split_at_mut(layout.len());
             parts.fill(f32::NEG_INFINITY);
             for (y, x) in y.chunks_exact_mut(s.out_pixels()).zip(x.chunks_exact(s.pixels())) {
-                pulp::Arch::new().dispatch(
+                vectorised(
                     #[inline(always)]
                     || {
                         layout.split(x, parts);
@@ -145,16 +146,17 @@ fn backward(x: &[f32], y: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
             let (parts, scratch) = scratch.split_at_mut(layout.len());
             let (gradients, scratch) = scratch.split_at_mut(layout.len());
             let (largest, left) = scratch.split_at_mut(layout.out_len());
+            left.fill(0.0);
             parts.fill(f32::NEG_INFINITY);
             let inputs = dx.chunks_exact_mut(s.pixels()).zip(x.chunks_exact(s.pixels()));
             let outputs = y.chunks_exact(s.out_pixels()).zip(dy.chunks_exact(s.out_pixels()));
             for ((dx, x), (y, dy)) in inputs.zip(outputs) {
-                pulp::Arch::new().dispatch(
+                vectorised(
                     #[inline(always)]
                     || {
                         layout.split(x, parts);
                         layout.spread(y, largest);
-                        // Between the rows, the gradient left to hand out is zero.
+                        // Between the rows and after them, the gradient left to hand out is zero.
                         layout.spread(dy, left);
                         gradients.fill(0.0);
                         for place in taps(&layout, s) {

@@ -3,6 +3,8 @@
 //! Householder reflections bring the matrix to tridiagonal form, implicit QL steps make that diagonal (Golub and Van Loan,
 //! "Matrix Computations", section 8.3). Vectors are kept as rows, so that every inner loop runs along memory.
 
+use super::lanes::vectorised;
+
 /// Steps for one eigenvalue; two or three are usual.
 const MAX_STEPS: usize = 60;
 
@@ -14,7 +16,7 @@ pub(super) fn symmetric_eigen(mut matrix: Vec<f64>, n: usize) -> (Vec<f64>, Vec<
     if n == 0 || matrix.iter().any(|value| !value.is_finite()) {
         return (vec![f64::NAN; n], vec![f64::NAN; n * n]);
     }
-    pulp::Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || {
             let (mut diagonal, mut off_diagonal, mut vectors) = tridiagonalise(&mut matrix, n);

@@ -28,7 +28,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+
 pub use source::{DataConfig, Source, load};
+pub use split::HoldOut;
 
 /// One of the three parts of a data set; classes never cross.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +139,13 @@ impl Dataset {
         }
         (yes, no)
     }
+
+    /// The data set without classes of a single picture, and how many there were.
+    pub fn without_singletons(self) -> (Self, usize) {
+        let sizes = self.class_sizes();
+        let (kept, left_out) = self.divided(|class| sizes[class] >= 2);
+        (kept, left_out.classes.len())
+    }
 }
 
 /// A picture whose class still goes by its name.
@@ -183,6 +193,19 @@ impl Splits {
             Split::Train => &mut self.train,
             Split::Validation => &mut self.validation,
             Split::Test => &mut self.test,
+        }
+    }
+}
+
+impl Sample {
+    /// The decoded picture.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn picture(&self) -> Result<Arc<image::RgbImage>> {
+        match &self.pixels {
+            Pixels::File(path) => decode::decode(path).map(Arc::new),
+            Pixels::Memory(picture) => Ok(picture.clone()),
         }
     }
 }

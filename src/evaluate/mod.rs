@@ -10,6 +10,7 @@ pub mod nearest;
 pub mod neighbours;
 mod panels;
 pub mod retrieval;
+pub mod sheet;
 mod tally;
 
 pub use definitions::Definitions;

@@ -107,7 +107,17 @@ impl<'a> Case<'a> {
             check("class mixtures", x.to_data(), &golden["class_mix"]["batch"]);
             assert_eq!(labels, crate::golden::labels(&golden["class_mix"]["labels"]));
         }
-        Self { golden, config, loss_weight: get("oproxy_ratio"), batch, proxies, x, labels, loss: ProxyLoss::ProxyAnchor(loss), discriminators }
+        Self {
+            golden,
+            config,
+            loss_weight: get("oproxy_ratio"),
+            batch,
+            proxies,
+            x,
+            labels,
+            loss: ProxyLoss::ProxyAnchor(loss),
+            discriminators,
+        }
     }
 
     fn terms(&self) -> Terms {
@@ -158,8 +168,7 @@ fn check_case(name: &str) {
     let golden = &case.golden["discriminator_total"];
     check_value("discriminator_total", total.clone(), &golden["value"]);
     let gradients = total.backward();
-    for (module, released) in
-        [(&case.discriminators.domain, "uni_discriminator_a"), (&case.discriminators.category, "dis_discriminator_a")]
+    for (module, released) in [(&case.discriminators.domain, "uni_discriminator_a"), (&case.discriminators.category, "dis_discriminator_a")]
     {
         let module = module.as_ref().unwrap();
         for (index, layer) in module.layers.iter().enumerate() {

@@ -1,0 +1,26 @@
+//! The command line: what was typed becomes what is meant, once, here.
+
+use clap::{Parser, Subcommand};
+
+pub mod evaluate;
+mod progress;
+mod table;
+pub mod train;
+
+/// Train image-embedding models with proxy losses and data-augmented domain adaptation (DADA).
+#[derive(Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a model; without a configuration, on the embedded emoji
+    Train(train::Arguments),
+    /// Measure a trained model on test classes
+    Evaluate(evaluate::Arguments),
+}

@@ -1,0 +1,352 @@
+//! The configuration of a run: defaults, then a TOML file, then `--set key=value`, each layer overriding the one before.
+//!
+//! Every section lives beside the module it configures. Unknown keys are errors that name the nearest valid one.
+
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::adversarial::{DadaConfig, DiscriminatorConfig, Draw, Norm, Recipe};
+use crate::compute::Decay;
+use crate::data::DataConfig;
+use crate::data::augment::AugmentConfig;
+use crate::data::preprocess::Preprocess;
+use crate::data::sampler::SamplerConfig;
+use crate::encoder::EncoderConfig;
+use crate::error::{AtPath, Error, Result};
+use crate::loss::{LossConfig, PositiveMean, ProxyLossConfig};
+use crate::train::optimizer::OptimizerConfig;
+use crate::train::{At, TrainConfig};
+
+/// The configuration of `dada train` without a file: the embedded data set.
+pub const EMOJI: &str = include_str!("../configs/emoji.toml");
+
+/// Where tensors live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceKind {
+    /// The processor.
+    #[default]
+    Cpu,
+}
+
+impl DeviceKind {
+    /// The engine's device.
+    pub fn open(self) -> Device {
+        match self {
+            Self::Cpu => Device::flex(),
+        }
+    }
+}
+
+/// Everything a run depends on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunConfig {
+    /// Every random draw follows from it.
+    pub seed: u64,
+    /// Where to compute.
+    pub device: DeviceKind,
+    /// The pictures and how their classes are split.
+    pub data: DataConfig,
+    /// What every picture goes through.
+    pub preprocess: Preprocess,
+    /// What training pictures go through besides.
+    pub augment: AugmentConfig,
+    /// How batches are drawn.
+    pub sampler: SamplerConfig,
+    /// The network.
+    pub encoder: EncoderConfig,
+    /// The proxy loss.
+    pub loss: LossConfig,
+    /// The adversarial part.
+    pub dada: DadaConfig,
+    /// The loop.
+    pub train: TrainConfig,
+    /// The optimizers.
+    pub optimizer: OptimizerConfig,
+}
+
+impl RunConfig {
+    /// The configuration that `layers` of TOML give, the last one winning; `dada.mode` among them chooses the defaults.
+    ///
+    /// # Errors
+    /// For an unknown key, a value of the wrong type, and values that make no sense together.
+    pub fn resolve(layers: &[Table]) -> Result<Self> {
+        let mode = layers.iter().rev().find_map(|layer| layer.get("dada")?.get("mode"));
+        let mode = mode.map(|mode| mode.clone().try_into::<Recipe>().map_err(|error| Error::Config(format!("dada.mode: {error}"))));
+        let mut table = Self::defaults(mode.transpose()?.unwrap_or_default()).to_table();
+        for layer in layers {
+            switch_variants(&mut table, layer)?;
+            merge(&mut table, layer, "")?;
+        }
+        let config = Self::from_table(table)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads a complete configuration, such as a run folder's.
+    ///
+    /// # Errors
+    /// As [`RunConfig::resolve`], and when the file cannot be read.
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::resolve(&[read_layer(path)?])
+    }
+
+    fn defaults(mode: Recipe) -> Self {
+        let mut config = Self::default();
+        config.dada.mode = mode;
+        if mode == Recipe::Compat {
+            let released = |shape: &mut DiscriminatorConfig| (shape.norm, shape.output_norm) = (Norm::BatchPerDomain, true);
+            released(&mut config.dada.domain.discriminator);
+            released(&mut config.dada.category.discriminator);
+            config.dada.domain.generator_weight = config.dada.domain.weight;
+            config.dada.mix.normalize = false;
+            config.dada.mix.draw = Draw::Batch;
+            config.optimizer.decay = Decay::Coupled;
+            let ProxyLossConfig::ProxyAnchor(loss) = &mut config.loss.kind;
+            loss.positive_mean = PositiveMean::Rows;
+        }
+        config
+    }
+
+    /// The whole configuration as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.to_table()).expect("a table is TOML")
+    }
+
+    fn to_table(&self) -> Table {
+        Table::try_from(self).expect("every field is a TOML value")
+    }
+
+    fn from_table(table: Table) -> Result<Self> {
+        // Through text: errors then name the key and show its line.
+        let text = toml::to_string(&table).expect("a table is TOML");
+        toml::from_str(&text).map_err(|error| Error::Config(error.to_string().trim_end().to_owned()))
+    }
+
+    /// # Errors
+    /// For values that no run can be made of.
+    pub fn check(&self) -> Result<()> {
+        let require = |holds: bool, message: &str| if holds { Ok(()) } else { Err(Error::Config(message.to_owned())) };
+        let SamplerConfig { batch_size, images_per_class, .. } = self.sampler;
+        if images_per_class == 0 || batch_size == 0 || batch_size % images_per_class != 0 {
+            let problem =
+                format!("sampler.batch_size is {batch_size}, expected a positive multiple of sampler.images_per_class, {images_per_class}");
+            return Err(Error::Config(problem));
+        }
+        require(self.train.epochs > 0, "train.epochs is 0, expected at least 1")?;
+        require(self.train.evaluate_every > 0, "train.evaluate_every is 0, expected at least 1")?;
+        require(self.train.journal_every > 0, "train.journal_every is 0, expected at least 1")?;
+        require(self.train.loader_threads > 0, "train.loader_threads is 0, expected at least 1")?;
+        require(self.dada.mix.alpha > 0.0 && self.dada.mix.beta > 0.0, "dada.mix.alpha and dada.mix.beta must be above 0")?;
+        for shape in [&self.dada.domain.discriminator, &self.dada.category.discriminator] {
+            require((0.0..1.0).contains(&shape.dropout), "a dropout rate must lie in [0, 1)")?;
+            require(!shape.hidden.contains(&0), "a hidden layer must have at least one unit")?;
+        }
+        let OptimizerConfig { encoder, proxies, discriminators, beta1, beta2, epsilon, .. } = &self.optimizer;
+        for rate in [encoder, proxies, discriminators] {
+            let values = [rate.learning_rate, rate.weight_decay];
+            require(
+                values.iter().all(|value| value.is_finite() && *value >= 0.0),
+                "learning rates and weight decays must not be negative",
+            )?;
+        }
+        require([*beta1, *beta2].iter().all(|beta| (0.0..1.0).contains(beta)), "optimizer.beta1 and beta2 must lie in [0, 1)")?;
+        require(*epsilon > 0.0, "optimizer.epsilon must be above 0")?;
+        self.preprocess.check()?;
+        self.augment.check()?;
+        self.encoder.check()?;
+        self.encoder.backbone.check_size(self.preprocess.crop as usize)
+    }
+
+    /// The first key in which another run's configuration differs, unless it cannot matter to the result.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let (ours, theirs) = (flatten(&self.to_table()), flatten(&other.to_table()));
+        let differs =
+            |(key, value): &&(String, Value)| key != "train.loader_threads" && !theirs.contains(&((*key).clone(), (*value).clone()));
+        let (key, value) = ours.iter().find(differs)?;
+        let theirs = theirs.iter().find(|(other, _)| other == key).map_or("absent".to_owned(), |(_, value)| value.to_string());
+        Some(format!("{key} is {theirs} there and {value} here"))
+    }
+
+    /// The schedule's factor at a step of an epoch of `steps`.
+    pub fn schedule_factor(&self, at: At, steps: usize) -> f64 {
+        let progress = at.epoch as f64 - self.warm_ups() as f64 + at.step as f64 / steps as f64;
+        self.optimizer.schedule.factor(progress, self.train.epochs.saturating_sub(self.warm_ups()))
+    }
+
+    /// The factor of the encoder's adversarial weights, which rises from 0 to 1.
+    pub fn ramp(&self, at: At, steps: usize) -> f64 {
+        let passed = at.epoch as f64 - self.warm_ups() as f64 + (at.step + 1) as f64 / steps as f64;
+        if self.dada.ramp_epochs == 0 { 1.0 } else { (passed / self.dada.ramp_epochs as f64).clamp(0.0, 1.0) }
+    }
+
+    fn warm_ups(&self) -> usize {
+        // The discriminators' warm-up counts without DADA too: "everything else equal" includes the schedule.
+        self.train.warmup_epochs.max(self.dada.d_warmup_epochs)
+    }
+}
+
+/// Reads one layer from a file.
+///
+/// # Errors
+/// When the file cannot be read or is not TOML.
+pub fn read_layer(path: &Path) -> Result<Table> {
+    let text = fs::read_to_string(path).at(path)?;
+    toml::from_str(&text).map_err(|error| Error::format(path, error.to_string().trim_end()))
+}
+
+/// Parses `section.key=value`; a value that is not TOML is a string.
+///
+/// # Errors
+/// Without an equals sign.
+pub fn parse_setting(setting: &str) -> Result<Table> {
+    let Some((key, value)) = setting.split_once('=') else {
+        return Err(Error::Config(format!("found {setting:?}, expected section.key=value")));
+    };
+    let value = match toml::from_str::<Table>(&format!("value = {value}")) {
+        Ok(mut table) => table.remove("value").expect("the key was just written"),
+        Err(_) => Value::String(value.to_owned()),
+    };
+    let mut parts = key.trim().rsplit('.');
+    let last = parts.next().expect("a split has at least one part");
+    let leaf = Table::from_iter([(last.to_owned(), value)]);
+    Ok(parts.fold(leaf, |table, part| Table::from_iter([(part.to_owned(), Value::Table(table))])))
+}
+
+/// The keys that say which variant a table describes.
+const TAGS: [&str; 2] = ["name", "source"];
+
+/// Where `layer` chooses another variant (another loss, backbone or data source), gives `table` that variant's defaults.
+fn switch_variants(table: &mut Table, layer: &Table) -> Result<()> {
+    fn switch(table: &mut Table, layer: &Table) -> bool {
+        let tag =
+            TAGS.into_iter().find(|tag| table.contains_key(*tag) && layer.get(*tag).is_some_and(|value| Some(value) != table.get(*tag)));
+        if let Some(tag) = tag {
+            *table = Table::from_iter([(tag.to_owned(), layer[tag].clone())]);
+            return true;
+        }
+        let mut switched = false;
+        for (key, value) in layer {
+            if let (Some(Value::Table(table)), Value::Table(layer)) = (table.get_mut(key), value) {
+                switched |= switch(table, layer);
+            }
+        }
+        switched
+    }
+    let before = table.clone();
+    if switch(table, layer) {
+        *table = RunConfig::from_table(table.clone())?.to_table();
+        keep_shared(table, &before);
+    }
+    Ok(())
+}
+
+/// What two variants have in common keeps the value it had.
+fn keep_shared(table: &mut Table, before: &Table) {
+    for (key, value) in table {
+        match (value, before.get(key)) {
+            (Value::Table(table), Some(Value::Table(before))) => keep_shared(table, before),
+            (value, Some(before)) if !TAGS.contains(&key.as_str()) && value.same_type(before) => *value = before.clone(),
+            _ => {}
+        }
+    }
+}
+
+fn merge(table: &mut Table, layer: &Table, path: &str) -> Result<()> {
+    for (key, value) in layer {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (table.get_mut(key), value) {
+            (Some(Value::Table(table)), Value::Table(layer)) => merge(table, layer, &full)?,
+            (Some(slot), value) => *slot = value.clone(),
+            (None, _) => return Err(Error::Config(unknown(key, &full, table))),
+        }
+    }
+    Ok(())
+}
+
+fn unknown(key: &str, full: &str, table: &Table) -> String {
+    let nearest = table.keys().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+    let section = full.strip_suffix(key).unwrap_or_default();
+    match nearest {
+        Some(nearest) => format!("unknown key {full}; the nearest valid one is {section}{nearest}"),
+        None => format!("unknown key {full}"),
+    }
+}
+
+fn flatten(table: &Table) -> Vec<(String, Value)> {
+    let each = table.iter().flat_map(|(key, value)| match value {
+        Value::Table(inner) => flatten(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value)).collect(),
+        value => vec![(key.clone(), value.clone())],
+    });
+    each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(settings: &[&str]) -> Result<RunConfig> {
+        let layers: Vec<Table> = settings.iter().map(|setting| parse_setting(setting).unwrap()).collect();
+        RunConfig::resolve(&layers)
+    }
+
+    #[test]
+    fn the_last_layer_wins_and_the_result_survives_a_file() {
+        let config = resolve(&["train.epochs=3", "loss.alpha_positive=50", "train.epochs=4", "optimizer.schedule.name=constant"]).unwrap();
+        assert_eq!(config.train.epochs, 4);
+        assert_eq!(config.optimizer.schedule, crate::train::schedule::Schedule::Constant);
+        assert_eq!(RunConfig::resolve(&[toml::from_str(&config.to_toml()).unwrap()]).unwrap(), config);
+    }
+
+    #[test]
+    fn every_default_is_a_key_that_can_be_set() {
+        for mode in [Recipe::Corrected, Recipe::Compat] {
+            let config = RunConfig::defaults(mode);
+            for (key, value) in flatten(&config.to_table()) {
+                let again = resolve(&[&format!("dada.mode={}", Value::try_from(mode).unwrap()), &format!("{key}={value}")]).unwrap();
+                assert_eq!(again, config, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn compat_changes_the_defaults_whatever_the_order() {
+        let config = resolve(&["dada.domain.hidden=[64]", "dada.mode=compat"]).unwrap();
+        assert_eq!(config.dada.domain.discriminator.norm, Norm::BatchPerDomain);
+        assert_eq!(config.dada.domain.discriminator.hidden, [64]);
+        assert_eq!(config.optimizer.decay, Decay::Coupled);
+        assert_eq!(resolve(&[]).unwrap().dada.domain.discriminator.norm, Norm::BatchJoint);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let cases = [
+            ("train.epoch=3", "unknown key train.epoch; the nearest valid one is train.epochs"),
+            ("trian.epochs=3", "unknown key trian; the nearest valid one is train"),
+            ("train.epochs=many", "train.epochs"),
+            ("train.epochs=0", "train.epochs is 0"),
+            ("sampler.batch_size=7", "sampler.batch_size is 7"),
+            ("dada.mode=fixed", "dada.mode"),
+            ("loss.name=proxy-ankle", "proxy-anchor"),
+            ("dada.category.dropout=1.0", "dropout"),
+        ];
+        for (setting, expected) in cases {
+            let message = resolve(&[setting]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{setting}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_embedded_configuration_is_valid_and_differs_from_another_seed_by_the_seed() {
+        let emoji: Table = toml::from_str(EMOJI).unwrap();
+        let config = RunConfig::resolve(std::slice::from_ref(&emoji)).unwrap();
+        let other = RunConfig::resolve(&[emoji, parse_setting("seed=9").unwrap()]).unwrap();
+        assert_eq!(config.difference(&config), None);
+        assert_eq!(config.difference(&other).unwrap(), format!("seed is 9 there and {} here", config.seed));
+    }
+}

@@ -1,0 +1,324 @@
+//! Training: the loop, from a configuration to a run folder.
+//!
+//! Read [`train`] from top to bottom: it is everything that happens, in order. What one update does is in [`step`].
+
+pub mod checkpoint;
+pub mod journal;
+pub mod optimizer;
+mod report;
+pub mod schedule;
+pub mod step;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use self::checkpoint::{Best, Header};
+use self::journal::Journal;
+use self::step::{Learner, Record};
+use crate::config::RunConfig;
+use crate::data::loader::{Loader, Training};
+use crate::data::sampler::epoch_batches;
+use crate::data::{self, Dataset, Loaded, Splits};
+use crate::embed::{embed, images};
+use crate::encoder::Encoder;
+use crate::error::{AtPath, Error, Result};
+use crate::evaluate::{Retrieval, SILENT, self_retrieval};
+use crate::layers::Initializer;
+use crate::model::Model;
+
+/// The k of recall@k in every table.
+pub const KS: [usize; 4] = [1, 2, 4, 8];
+
+/// The `[train]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainConfig {
+    /// Passes over the training pictures.
+    pub epochs: usize,
+    /// Epochs at the start in which the backbone is frozen and only projection and proxies learn.
+    pub warmup_epochs: usize,
+    /// Add one mixture for each class of a batch that has two pictures.
+    pub class_mixup: bool,
+    /// Epochs between evaluations on the validation classes.
+    pub evaluate_every: usize,
+    /// Steps between lines of the journal.
+    pub journal_every: usize,
+    /// Threads that decode and augment.
+    pub loader_threads: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self { epochs: 60, warmup_epochs: 0, class_mixup: false, evaluate_every: 1, journal_every: 10, loader_threads: 2 }
+    }
+}
+
+/// A place in a run: the step that comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct At {
+    /// Zero-based epoch.
+    pub epoch: usize,
+    /// Zero-based step within the epoch.
+    pub step: usize,
+}
+
+/// What an observer is told.
+pub enum Event<'a> {
+    /// Something worth saying once.
+    Note(String),
+    /// A step was taken: of `steps` in each of `epochs`. The record is there where the journal got one.
+    Step {
+        /// The step taken.
+        at: At,
+        /// Steps in an epoch.
+        steps: usize,
+        /// Epochs in the run.
+        epochs: usize,
+        /// Pictures in the batch.
+        pictures: usize,
+        /// The last recorded terms.
+        record: &'a Record,
+    },
+    /// The validation classes were evaluated after this epoch.
+    Evaluated {
+        /// Zero-based epoch.
+        epoch: usize,
+        /// The figures.
+        validation: &'a Retrieval,
+        /// Whether no epoch before was better.
+        best: bool,
+    },
+}
+
+/// How a run ended.
+pub enum Outcome {
+    /// All epochs are done; what `metrics.json` says.
+    Finished(Metrics),
+    /// Stopped on request, with a checkpoint of the next step.
+    Stopped(At),
+}
+
+/// `metrics.json`
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Metrics {
+    /// The best epoch's encoder on the test classes.
+    pub test: Figures,
+    /// The last epoch's encoder on the test classes.
+    pub test_final: Figures,
+    /// The best epoch's encoder on the validation classes, by which it was chosen.
+    pub validation: Figures,
+    /// The encoder before training on the test classes.
+    pub untrained: Figures,
+    /// The best epoch, zero-based.
+    pub best_epoch: usize,
+    /// Seconds of training and validation.
+    pub seconds: f64,
+}
+
+/// Metric names and values.
+pub type Figures = std::collections::BTreeMap<String, f64>;
+
+/// Trains as `config` says, into `folder`, and reports to `observe`; `resume` goes on from the folder's last checkpoint.
+/// A raised `stop` ends the run cleanly after the current step.
+///
+/// # Errors
+/// For a folder that is in use or holds another run, for data that cannot be read or are too few, and for a loss that is not finite.
+pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event)) -> Result<Outcome> {
+    config.check()?;
+    let _lock = claim(folder, config, resume)?;
+    if let Some(metrics) = finished(folder)? {
+        return Ok(Outcome::Finished(metrics));
+    }
+    let device = config.device.open();
+    let [train, validation, test] = prepare(config, observe)?;
+    let labels: Vec<usize> = train.samples.iter().map(|sample| sample.label).collect();
+
+    let mut init = Initializer::new(&device.clone().autodiff(), config.seed);
+    let untrained = config.encoder.init(&mut init);
+    let mut learner = Learner::new(untrained.clone(), config, train.classes.len(), &mut init);
+    let mut at = At::default();
+    let mut best: Option<Best> = None;
+    let mut seconds = 0.0;
+    let mut journaled = 0;
+    if let Some(directory) = checkpoint::find(folder, "last").filter(|_| resume) {
+        let header = checkpoint::header(&directory)?;
+        if header.classes != train.classes {
+            return Err(Error::Data(format!("{}: the training classes are not those of the checkpoint", directory.display())));
+        }
+        learner = checkpoint::restore(&directory, &header, learner)?;
+        (at, best, seconds, journaled) = (header.at, header.best, header.seconds, header.journal);
+        observe(Event::Note(format!("resuming at epoch {}, step {}", at.epoch + 1, at.step)));
+    }
+    let mut journal = Journal::open(folder, journaled)?;
+    let started = Instant::now();
+    let spent = |before: f64| before + started.elapsed().as_secs_f64();
+
+    let mut record = Record::default();
+    while at.epoch < config.train.epochs {
+        let batches = epoch_batches(&labels, &config.sampler, config.seed, at.epoch)?;
+        let steps = batches.len();
+        let loader = Loader::train(train.clone(), batches, at.step, training(config, at.epoch), config.train.loader_threads);
+        for batch in loader {
+            let batch = batch?;
+            let recording = at.step % config.train.journal_every == 0;
+            let images = images(&batch, config.preprocess.crop, &device.clone().autodiff());
+            let (updated, latest) = step::update(learner, images, &batch.labels, config, at, steps, recording)?;
+            learner = updated;
+            if recording {
+                record = latest;
+                journal.write(&json!({ "epoch": at.epoch, "step": at.step, "terms": record }))?;
+            }
+            observe(Event::Step { at, steps, epochs: config.train.epochs, pictures: batch.labels.len(), record: &record });
+            at.step += 1;
+            if stop.load(Ordering::Relaxed) {
+                let header = Header::new(at, best, journal.length(), spent(seconds), &train.classes);
+                checkpoint::save(folder, "last", header, &learner)?;
+                return Ok(Outcome::Stopped(at));
+            }
+        }
+
+        let epoch = at.epoch;
+        at = At { epoch: epoch + 1, step: 0 };
+        let last_epoch = at.epoch == config.train.epochs;
+        let mut is_best = false;
+        if last_epoch || at.epoch % config.train.evaluate_every == 0 {
+            let figures = evaluate(&learner.encoder.valid(), &validation, config, &device)?;
+            let value = figures.means.map_at_r;
+            is_best = best.is_none_or(|best| value > best.value);
+            if is_best {
+                best = Some(Best { epoch, value });
+            }
+            journal.write(&json!({ "epoch": epoch, "validation": figures, "best": is_best, "seconds": spent(seconds) }))?;
+            observe(Event::Evaluated { epoch, validation: &figures, best: is_best });
+        }
+        let header = Header::new(at, best, journal.length(), spent(seconds), &train.classes);
+        if is_best {
+            checkpoint::save(folder, "best", header.clone(), &learner)?;
+        }
+        checkpoint::save(folder, "last", header, &learner)?;
+    }
+
+    let best_epoch = best.map_or(config.train.epochs - 1, |best| best.epoch);
+    let chosen = checkpoint::find(folder, "best").ok_or_else(|| Error::Data(format!("{}: no best checkpoint", folder.display())))?;
+    let chosen = checkpoint::restore_encoder(&chosen, untrained.clone())?.valid();
+    let figures = |encoder: &Encoder, part: &Arc<Dataset>| Ok::<_, Error>(report::figures(&evaluate(encoder, part, config, &device)?));
+    let metrics = Metrics {
+        test: figures(&chosen, &test)?,
+        test_final: figures(&learner.encoder.valid(), &test)?,
+        validation: figures(&chosen, &validation)?,
+        untrained: figures(&untrained.valid(), &test)?,
+        best_epoch,
+        seconds: spent(seconds),
+    };
+    report::neighbours(&chosen, &test, config, &device, &folder.join("neighbours.png"))?;
+    let model = Model { config: config.encoder.clone(), preprocess: config.preprocess.clone(), encoder: chosen };
+    model.save(&folder.join("model"), &report::model_card(config, &metrics))?;
+    report::write_metrics(folder, &metrics)?;
+    Ok(Outcome::Finished(metrics))
+}
+
+/// Takes a run folder for this process: a new one, or, to resume, one with this very configuration.
+fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<File> {
+    fs::create_dir_all(folder).at(folder)?;
+    let path = folder.join(".lock");
+    let lock = File::create(&path).at(&path)?;
+    lock.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => Error::Busy(folder.to_owned()),
+        fs::TryLockError::Error(source) => Error::Io { path, source },
+    })?;
+    let path = folder.join("config.toml");
+    if path.exists() {
+        let found = RunConfig::load(&path)?;
+        if let Some(difference) = config.difference(&found) {
+            return Err(Error::Config(format!("{} holds a run with another configuration: {difference}", folder.display())));
+        }
+        if !resume {
+            let problem = format!("{} already holds this run: add --resume to go on with it, or choose another --out", folder.display());
+            return Err(Error::Config(problem));
+        }
+    } else {
+        let foreign = fs::read_dir(folder).at(folder)?.filter_map(|entry| entry.ok()).find(|entry| entry.file_name() != ".lock");
+        if let Some(entry) = foreign {
+            let problem = format!("{} is not empty ({:?}) and holds no run; choose another --out", folder.display(), entry.file_name());
+            return Err(Error::Config(problem));
+        }
+        let partial = folder.join(".config.toml");
+        fs::write(&partial, config.to_toml()).at(&partial)?;
+        fs::rename(&partial, &path).at(&path)?;
+    }
+    Ok(lock)
+}
+
+fn finished(folder: &Path) -> Result<Option<Metrics>> {
+    let path = folder.join("metrics.json");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&path).at(&path)?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::format(&path, error.to_string()))
+}
+
+/// Train, validation and test, ready for use: a class with a single picture has nothing to be drawn to and is left out of training.
+fn prepare(config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<[Arc<Dataset>; 3]> {
+    let Loaded { splits: Splits { train, validation, test }, notes, .. } = data::load(&config.data, config.seed)?;
+    notes.into_iter().for_each(|note| observe(Event::Note(note)));
+    let (train, singletons) = train.without_singletons();
+    if singletons > 0 {
+        observe(Event::Note(format!("{singletons} training classes have a single picture and are left out")));
+    }
+    let size = |part: &Dataset| format!("{} pictures of {} classes", part.samples.len(), part.classes.len());
+    observe(Event::Note(format!("train on {}, validate on {}, test on {}", size(&train), size(&validation), size(&test))));
+    Ok([train, validation, test].map(Arc::new))
+}
+
+fn training(config: &RunConfig, epoch: usize) -> Training {
+    Training {
+        size: config.preprocess.crop,
+        augment: config.augment.clone(),
+        mean: config.preprocess.mean,
+        std: config.preprocess.std,
+        seed: config.seed,
+        epoch,
+    }
+}
+
+/// Self-retrieval within a part of the data.
+pub fn evaluate(encoder: &Encoder, dataset: &Arc<Dataset>, config: &RunConfig, device: &Device) -> Result<Retrieval> {
+    let embeddings = embed(encoder, dataset, &config.preprocess, config.train.loader_threads, device)?;
+    let labels: Vec<usize> = dataset.samples.iter().map(|sample| sample.label).collect();
+    self_retrieval(&embeddings, &labels, &KS, SILENT)
+}
+
+/// What [`train`] would do, in sentences.
+///
+/// # Errors
+/// For data that cannot be read or are too few.
+pub fn plan(config: &RunConfig) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let [train, ..] = prepare(config, &mut |event| {
+        if let Event::Note(note) = event {
+            lines.push(note);
+        }
+    })?;
+    let labels: Vec<usize> = train.samples.iter().map(|sample| sample.label).collect();
+    let steps = epoch_batches(&labels, &config.sampler, config.seed, 0)?.len();
+    let mut init = Initializer::new(&config.device.open(), config.seed);
+    let encoder = config.encoder.init(&mut init);
+    let learner = Learner::new(encoder, config, train.classes.len(), &mut init);
+    let discriminators = learner.discriminators.as_ref().map_or(0, Module::num_params);
+    lines.push(format!("{} epochs of {steps} steps of {} pictures", config.train.epochs, config.sampler.batch_size));
+    lines.push(format!(
+        "{} weights in the encoder, {} in the proxies, {discriminators} in the discriminators",
+        learner.encoder.num_params(),
+        learner.loss.num_params()
+    ));
+    Ok(lines)
+}

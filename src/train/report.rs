@@ -1,0 +1,62 @@
+//! What a finished run leaves behind besides its checkpoints.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use super::{Figures, Metrics};
+use crate::config::RunConfig;
+use crate::data::Dataset;
+use crate::embed::embed;
+use crate::encoder::Encoder;
+use crate::error::{AtPath, Result};
+use crate::evaluate::{Retrieval, nearest, sheet};
+
+/// A result as names and values.
+pub fn figures(retrieval: &Retrieval) -> Figures {
+    retrieval.means.entries().into_iter().collect()
+}
+
+/// Writes `metrics.json`, whole or not at all: its presence says that the run is finished.
+pub fn write_metrics(folder: &Path, metrics: &Metrics) -> Result<()> {
+    let [partial, path] = [".metrics.json", "metrics.json"].map(|name| folder.join(name));
+    fs::write(&partial, serde_json::to_vec_pretty(metrics).expect("figures have string keys")).at(&partial)?;
+    fs::rename(&partial, &path).at(&path)
+}
+
+/// Draws `neighbours.png`: queries of as many different classes, each with its nearest pictures.
+pub fn neighbours(encoder: &Encoder, dataset: &Arc<Dataset>, config: &RunConfig, device: &Device, path: &Path) -> Result<()> {
+    let embeddings = embed(encoder, dataset, &config.preprocess, config.train.loader_threads, device)?;
+    let queries = sheet::spread(dataset.samples.iter().map(|sample| sample.label));
+    let rows = nearest(&embeddings.select(&queries)?, &embeddings, sheet::NEIGHBOURS + 1, false)?;
+    let rows: Vec<(usize, Vec<usize>)> = queries
+        .iter()
+        .zip(rows)
+        .map(|(&query, row)| (query, row.iter().map(|hit| hit.index).filter(|&hit| hit != query).take(sheet::NEIGHBOURS).collect()))
+        .collect();
+    let label = |index: usize| dataset.samples[index].label;
+    let picture = |index: usize| dataset.samples[index].picture();
+    sheet::draw(&rows, label, picture)?.save(path).map_err(|error| crate::Error::format(path, error.to_string()))
+}
+
+/// The exported model's `README.md`.
+pub fn model_card(config: &RunConfig, metrics: &Metrics) -> String {
+    let mut table = String::new();
+    for (name, value) in &metrics.test {
+        table += &format!("| {name} | {value:.4} | {:.4} |\n", metrics.untrained[name]);
+    }
+    format!(
+        "# An image-embedding model\n\n\
+         Backbone `{}`, {} dimensions, trained with `dada`. Embeddings are compared by cosine.\n\n\
+         | test classes, never seen in training | trained | untrained |\n|---|---|---|\n{table}\n\
+         - `model.safetensors`: the backbone under timm's names, and `projection.weight`, `projection.bias`\n\
+         - `preprocessor_config.json`: what a picture goes through first\n\
+         - `config.json`: the architecture\n\n\
+         ## Configuration of the run\n\n```toml\n{}```\n",
+        config.encoder.backbone.name(),
+        config.encoder.dim,
+        config.to_toml(),
+    )
+}
