@@ -7,6 +7,7 @@ pub mod config;
 pub mod data;
 pub mod download;
 pub mod embed;
+pub mod embed_files;
 pub mod encoder;
 pub mod error;
 pub mod evaluate;
@@ -16,5 +17,6 @@ pub mod model;
 pub mod parameters;
 pub mod random;
 pub mod train;
+pub mod vectors;
 
 pub use error::{Error, Result};

@@ -98,6 +98,11 @@ pub fn resample(picture: &RgbImage, region: Region, width: u32, height: u32) -> 
     let refuse = |problem: String| {
         Error::Data(format!("a picture of {} x {} pixels cannot be resized: {problem}", picture.width(), picture.height()))
     };
+    // Written so that a region of NaN, which an empty picture gives, is refused too.
+    let inside = region.left >= 0.0 && region.top >= 0.0 && region.left < whole.width && region.top < whole.height;
+    if !(inside && region.width > 0.0 && region.height > 0.0) || width == 0 || height == 0 {
+        return Err(refuse(format!("found {region:?} and a size of {width} x {height}, expected a part of it and a size above 0")));
+    }
     let source =
         ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3).map_err(|error| refuse(error.to_string()))?;
     let mut resized = Image::new(width, height, PixelType::U8x3);

@@ -268,7 +268,7 @@ fn finished(folder: &Path) -> Result<Option<Metrics>> {
 
 /// Train, validation and test, ready for use: a class with a single picture has nothing to be drawn to and is left out of training.
 fn prepare(config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<[Arc<Dataset>; 3]> {
-    let Loaded { splits: Splits { train, validation, test }, notes } = data::load(&config.data, config.seed)?;
+    let Loaded { splits: Splits { train, validation, test }, notes, .. } = data::load(&config.data, config.seed)?;
     notes.into_iter().for_each(|note| observe(Event::Note(note)));
     let (train, singletons) = train.without_singletons();
     if singletons > 0 {
