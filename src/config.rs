@@ -157,6 +157,8 @@ impl RunConfig {
         }
         require([*beta1, *beta2].iter().all(|beta| (0.0..1.0).contains(beta)), "optimizer.beta1 and beta2 must lie in [0, 1)")?;
         require(*epsilon > 0.0, "optimizer.epsilon must be above 0")?;
+        require(self.train.cache_gib >= 0.0, "train.cache_gib must not be negative")?;
+        self.data.check()?;
         self.preprocess.check()?;
         self.augment.check()?;
         self.encoder.check()?;
@@ -166,8 +168,8 @@ impl RunConfig {
     /// The first key in which another run's configuration differs, unless it cannot matter to the result.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let (ours, theirs) = (flatten(&self.to_table()), flatten(&other.to_table()));
-        let differs =
-            |(key, value): &&(String, Value)| key != "train.loader_threads" && !theirs.contains(&((*key).clone(), (*value).clone()));
+        let matters = |key: &str| !["train.loader_threads", "train.cache"].contains(&key);
+        let differs = |(key, value): &&(String, Value)| matters(key) && !theirs.contains(&((*key).clone(), (*value).clone()));
         let (key, value) = ours.iter().find(differs)?;
         let theirs = theirs.iter().find(|(other, _)| other == key).map_or("absent".to_owned(), |(_, value)| value.to_string());
         Some(format!("{key} is {theirs} there and {value} here"))
@@ -219,9 +221,9 @@ pub fn parse_setting(setting: &str) -> Result<Table> {
 }
 
 /// The keys that say which variant a table describes.
-const TAGS: [&str; 2] = ["name", "source"];
+const TAGS: [&str; 1] = ["name"];
 
-/// Where `layer` chooses another variant (another loss, backbone or data source), gives `table` that variant's defaults.
+/// Where `layer` chooses another variant (another loss or backbone), gives `table` that variant's defaults.
 fn switch_variants(table: &mut Table, layer: &Table) -> Result<()> {
     fn switch(table: &mut Table, layer: &Table) -> bool {
         let tag =
@@ -263,6 +265,10 @@ fn merge(table: &mut Table, layer: &Table, path: &str) -> Result<()> {
         match (table.get_mut(key), value) {
             (Some(Value::Table(table)), Value::Table(layer)) => merge(table, layer, &full)?,
             (Some(slot), value) => *slot = value.clone(),
+            // Keys without a default: the section itself refuses those that it does not know.
+            (None, value) if path == "data" => {
+                table.insert(key.clone(), value.clone());
+            }
             (None, _) => return Err(Error::Config(unknown(key, &full, table))),
         }
     }

@@ -26,6 +26,19 @@ pub enum Pooling {
     Cls,
 }
 
+/// What the projection starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadInit {
+    /// `pca` on pre-trained weights, `random` otherwise.
+    #[default]
+    Auto,
+    /// The principal components of the training pictures' features: the embedding then starts with the geometry of the backbone.
+    Pca,
+    /// Uniform, as a new layer.
+    Random,
+}
+
 /// The `[encoder]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -38,6 +51,8 @@ pub struct EncoderConfig {
     pub layer_norm: bool,
     /// Pre-trained weights of the backbone: a file, or `hub:owner/name[@revision][:file]`; empty for none.
     pub weights: String,
+    /// What the projection starts from.
+    pub head_init: HeadInit,
     /// The network.
     pub backbone: BackboneConfig,
 }
@@ -49,6 +64,7 @@ impl Default for EncoderConfig {
             pooling: Pooling::AvgMax,
             layer_norm: true,
             weights: String::new(),
+            head_init: HeadInit::Auto,
             backbone: BackboneConfig::ConvNet(Default::default()),
         }
     }
@@ -61,12 +77,30 @@ impl EncoderConfig {
         if self.dim == 0 {
             return Err(Error::Config("encoder.dim is 0, expected at least 1".into()));
         }
+        if self.starts_from_pca() && self.dim > self.backbone.features() {
+            let (name, features) = (self.backbone.name(), self.backbone.features());
+            let problem = format!(
+                "encoder.dim is {}, but {name} has {features} features and so at most as many principal components; \
+                 expected at most {features}, or encoder.head_init = \"random\"",
+                self.dim
+            );
+            return Err(Error::Config(problem));
+        }
         let is_transformer = matches!(self.backbone, BackboneConfig::VitSmallPatch16 { .. });
         if self.pooling == Pooling::Cls && !is_transformer {
             let name = self.backbone.name();
             return Err(Error::Config(format!("encoder.pooling is cls, but {name} has no class token; expected avg, max, avg-max or gem")));
         }
         Ok(())
+    }
+
+    /// Whether the projection starts from principal components.
+    pub fn starts_from_pca(&self) -> bool {
+        match self.head_init {
+            HeadInit::Auto => !self.weights.is_empty(),
+            HeadInit::Pca => true,
+            HeadInit::Random => false,
+        }
     }
 
     /// An encoder with random weights.
@@ -90,7 +124,32 @@ pub struct Encoder {
     layer_norm: bool,
 }
 
+/// What an encoder is given: pictures, or what a part of it made of them before.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Pictures `[batch, 3, height, width]`, pre-processed.
+    Images(Tensor<4>),
+    /// What the first `stages` stages of the backbone made.
+    Staged {
+        /// A map or tokens.
+        features: Features,
+        /// How many stages it went through.
+        stages: usize,
+    },
+    /// Pooled features `[batch, features]`.
+    Pooled(Tensor<2>),
+}
+
 impl Encoder {
+    /// What is left to do on `input`, up to pooled features `[batch, features]`.
+    pub fn pooled(&self, input: Input, mode: Mode) -> Tensor<2> {
+        match input {
+            Input::Images(images) => self.features(images, mode),
+            Input::Staged { features, stages } => self.pool(self.backbone.forward_stages(features, stages..self.backbone.stages(), mode)),
+            Input::Pooled(features) => features,
+        }
+    }
+
     /// Pictures `[batch, 3, height, width]`, pre-processed, to embeddings `[batch, dim]`.
     pub fn forward(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         self.project(self.features(images, mode))

@@ -15,6 +15,7 @@ pub mod layers;
 pub mod loss;
 pub mod model;
 pub mod parameters;
+pub mod pca;
 pub mod random;
 pub mod train;
 pub mod vectors;

@@ -252,7 +252,7 @@ fn link(blob: &Path, snapshot: &Path, depth: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::Preprocess;
+    use crate::backbone::preprocess::{HALVES, beside, usual};
     use crate::download::server::{Requests, file, response, serve};
     use sha2::{Digest, Sha256};
 
@@ -326,7 +326,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let (hub, requests) = hub(cache.path(), checksum(), false);
         let fetch = || hub.fetch_weights(&"timm/model".parse().unwrap(), &mut |_, _| ()).unwrap();
-        assert_eq!(Preprocess::beside(&fetch()).unwrap(), Some(Preprocess::HALVES));
+        assert_eq!(beside(&fetch()).unwrap(), Some(usual(224, HALVES)));
         let before = requests.lock().unwrap().len();
         fetch();
         assert_eq!(requests.lock().unwrap().len(), before);

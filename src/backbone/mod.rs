@@ -9,14 +9,13 @@ pub mod resnet;
 pub mod vit;
 pub mod weights;
 
-pub use preprocess::Preprocess;
-
 use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::data::preprocess::Preprocess;
 use crate::error::{Error, Result};
 use crate::layers::{Initializer, Mode, Statistics};
 use convnet::{ConvNet, ConvNetConfig};
@@ -115,15 +114,15 @@ impl BackboneConfig {
         }
     }
 
-    /// What the usual weights of this network expect. ViT-S: those of ImageNet-21k; DINO's want [`Preprocess::IMAGENET`].
-    pub fn preprocess(&self) -> Preprocess {
+    /// What the usual weights of this network expect; nothing where there are none, or several that differ (ViT-S: ImageNet-21k's want
+    /// [`preprocess::HALVES`], DINO's [`preprocess::IMAGENET`]).
+    pub fn preprocess(&self) -> Option<Preprocess> {
         match self {
-            Self::ConvNet(_) => Preprocess { size: 32, ..Preprocess::HALVES },
-            Self::TfEfficientnetLite0 { .. } => Preprocess::LITE,
-            Self::TfEfficientnetLite1 { .. } => Preprocess { size: 240, ..Preprocess::LITE },
-            Self::TfEfficientnetLite2 { .. } => Preprocess { size: 260, ..Preprocess::LITE },
-            Self::Resnet18 { .. } | Self::Resnet34 { .. } | Self::Resnet50 { .. } => Preprocess::IMAGENET,
-            Self::VitSmallPatch16 {} => Preprocess::HALVES,
+            Self::ConvNet(_) | Self::VitSmallPatch16 {} => None,
+            Self::TfEfficientnetLite0 { .. } => Some(preprocess::usual(224, preprocess::LITE)),
+            Self::TfEfficientnetLite1 { .. } => Some(preprocess::usual(240, preprocess::LITE)),
+            Self::TfEfficientnetLite2 { .. } => Some(preprocess::usual(260, preprocess::LITE)),
+            Self::Resnet18 { .. } | Self::Resnet34 { .. } | Self::Resnet50 { .. } => Some(preprocess::usual(224, preprocess::IMAGENET)),
         }
     }
 

@@ -43,9 +43,9 @@ pub fn load<M: Module>(network: M, path: &Path) -> Result<M> {
     parameters::load(network, &tensors, &path.display().to_string())
 }
 
-/// Classifiers of timm's networks, and a counter that PyTorch's batch norm keeps and nobody needs.
+/// Classifiers of timm's networks, the projection of an exported model, and a counter that PyTorch's batch norm keeps and nobody needs.
 fn is_passed_over(key: &str) -> bool {
-    ["fc.", "classifier.", "head."].iter().any(|prefix| key.starts_with(prefix)) || key.ends_with("num_batches_tracked")
+    ["fc.", "classifier.", "head.", "projection."].iter().any(|prefix| key.starts_with(prefix)) || key.ends_with("num_batches_tracked")
 }
 
 /// Every floating-point tensor of a file under its key; integers are passed over.

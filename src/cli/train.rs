@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use clap::Args;
 use dada::config::{self, EMOJI, RunConfig};
+use dada::data::Split;
 use dada::train::{self, Metrics, Outcome};
 use toml::{Table, Value};
 
@@ -108,8 +109,21 @@ fn default_folder(config: Option<&Path>, resume: bool) -> PathBuf {
 }
 
 fn summarise(folder: &Path, metrics: &Metrics) {
-    println!("\n{}\n", table::render(&[("untrained", &metrics.untrained), ("trained", &metrics.test)]));
-    println!("on classes that were never trained on; the best of the epochs by validation is {}", metrics.best_epoch + 1);
+    let mut columns = vec![("untrained", &metrics.untrained), ("trained", &metrics.test)];
+    if let Some(frozen) = &metrics.frozen {
+        columns.insert(0, ("frozen features", frozen));
+    }
+    if !metrics.test.is_empty() {
+        println!("\n{}\n", table::render(&columns));
+    }
+    match metrics.measured_on {
+        Split::Validation => println!("on the validation classes, which were not trained on but chose the epoch"),
+        _ => println!("on classes that were never trained on"),
+    }
+    match metrics.best_epoch {
+        Some(epoch) => println!("the best of the epochs by validation is {}", epoch + 1),
+        None => println!("no epoch was better on the validation classes than the encoder before training, which is what was kept"),
+    }
     println!("{:.0} s of training; see {}", metrics.seconds, folder.join("neighbours.png").display());
     println!("model: {}", folder.join("model").display());
 }

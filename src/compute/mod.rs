@@ -9,7 +9,8 @@
 //! - [`batch_norm`]: batch statistics, scale, shift and activation in one pass
 //! - [`scale_shift`]: a frozen batch norm that no convolution precedes
 //! - [`max_pool2d`], [`global_avg_pool`], [`global_max_pool`] (`pool`)
-//! - [`nuclear_norm`]: through the smaller Gram matrix (`symmetric_eigen`)
+//! - [`nuclear_norm`]: through the smaller Gram matrix
+//! - [`symmetric_eigen`]: eigenvalues and eigenvectors, in float64
 //! - [`adam_update`]: a step of Adam or AdamW in one pass
 //! - [`retain_memory`]: keeps freed buffers in the process (`memory`)
 
@@ -42,3 +43,4 @@ pub use memory::retain_memory;
 pub use nuclear_norm::nuclear_norm;
 pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
 pub use scale_shift::scale_shift;
+pub use symmetric_eigen::symmetric_eigen;

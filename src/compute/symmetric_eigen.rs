@@ -11,7 +11,10 @@ const MAX_STEPS: usize = 60;
 /// The eigenvalues of the symmetric `matrix` [n, n], unsorted, and the eigenvectors as rows of a matrix [n, n].
 ///
 /// `matrix` = Σ values[i] · vectors[i]ᵀ vectors[i]. Non-finite input gives NaN values.
-pub(super) fn symmetric_eigen(mut matrix: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
+///
+/// # Panics
+/// When `matrix` does not have n² values.
+pub fn symmetric_eigen(mut matrix: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     assert_eq!(matrix.len(), n * n);
     if n == 0 || matrix.iter().any(|value| !value.is_finite()) {
         return (vec![f64::NAN; n], vec![f64::NAN; n * n]);

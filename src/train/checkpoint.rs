@@ -39,8 +39,8 @@ pub struct Header {
 /// The best epoch so far, by validation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// Zero-based epoch.
-    pub epoch: usize,
+    /// Zero-based epoch; none for a pre-trained encoder before training.
+    pub epoch: Option<usize>,
     /// Its figure on the validation classes.
     pub value: f64,
 }

@@ -2,15 +2,19 @@
 //!
 //! Read [`train`] from top to bottom: it is everything that happens, in order. What one update does is in [`step`].
 
+pub mod cache;
 pub mod checkpoint;
+pub mod features;
 pub mod journal;
 pub mod optimizer;
 mod report;
 pub mod schedule;
+mod start;
 pub mod step;
+pub mod tune;
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -21,13 +25,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::checkpoint::{Best, Header};
+use self::features::{Base, Part};
 use self::journal::Journal;
+use self::start::Before;
 use self::step::{Learner, Record};
+use self::tune::Tune;
 use crate::config::RunConfig;
-use crate::data::loader::{Loader, Training};
 use crate::data::sampler::epoch_batches;
-use crate::data::{self, Dataset, Loaded, Splits};
-use crate::embed::{embed, images};
+use crate::data::{self, Dataset, Loaded, Split};
+use crate::embed::embed;
 use crate::encoder::Encoder;
 use crate::error::{AtPath, Error, Result};
 use crate::evaluate::{Retrieval, SILENT, self_retrieval};
@@ -53,11 +59,30 @@ pub struct TrainConfig {
     pub journal_every: usize,
     /// Threads that decode and augment.
     pub loader_threads: usize,
+    /// How much of the network learns.
+    pub tune: Tune,
+    /// Augmented views of each training picture that are kept, besides the test view, where a part of the network is frozen.
+    pub views: usize,
+    /// Folder for what a frozen part made; by default one in the user's cache.
+    pub cache: PathBuf,
+    /// Most memory, in GiB, for what a frozen part made; beyond that it is computed in every step.
+    pub cache_gib: f64,
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { epochs: 60, warmup_epochs: 0, class_mixup: false, evaluate_every: 1, journal_every: 10, loader_threads: 2 }
+        Self {
+            epochs: 60,
+            warmup_epochs: 0,
+            class_mixup: false,
+            evaluate_every: 1,
+            journal_every: 10,
+            loader_threads: 2,
+            tune: Tune::Full,
+            views: 4,
+            cache: PathBuf::new(),
+            cache_gib: 4.0,
+        }
     }
 }
 
@@ -106,19 +131,26 @@ pub enum Outcome {
     Stopped(At),
 }
 
-/// `metrics.json`
+/// `metrics.json`. Figures are empty where there are no pictures to measure on.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Metrics {
+    /// The part that `test`, `test_final`, `untrained` and `frozen` are measured on: where the data have no test classes, the validation
+    /// classes, which chose the epoch.
+    pub measured_on: Split,
     /// The best epoch's encoder on the test classes.
     pub test: Figures,
     /// The last epoch's encoder on the test classes.
     pub test_final: Figures,
     /// The best epoch's encoder on the validation classes, by which it was chosen.
     pub validation: Figures,
-    /// The encoder before training on the test classes.
+    /// The encoder before training on the test classes: for a pre-trained backbone, that with the projection it started from.
     pub untrained: Figures,
-    /// The best epoch, zero-based.
-    pub best_epoch: usize,
+    /// The features of a pre-trained backbone, without a projection, on the test classes.
+    pub frozen: Option<Figures>,
+    /// The same on the validation classes.
+    pub validation_frozen: Option<Figures>,
+    /// The best epoch, zero-based; none when no epoch was better than the pre-trained encoder before training.
+    pub best_epoch: Option<usize>,
     /// Seconds of training and validation.
     pub seconds: f64,
 }
@@ -138,24 +170,36 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
         return Ok(Outcome::Finished(metrics));
     }
     let device = config.device.open();
-    let [train, validation, test] = prepare(config, observe)?;
-    let labels: Vec<usize> = train.samples.iter().map(|sample| sample.label).collect();
+    let Loaded { splits, roles, .. } = prepare(config, observe)?;
 
     let mut init = Initializer::new(&device.clone().autodiff(), config.seed);
-    let untrained = config.encoder.init(&mut init);
-    let mut learner = Learner::new(untrained.clone(), config, train.classes.len(), &mut init);
+    let encoder = start::encoder(config, &mut init, observe)?;
+    let pretrained = encoder.valid();
+    let base = Base::new(&pretrained, config, &device);
+    let train = base.part(splits.train, None, config.train.views, observe)?;
+    let validation = base.part(splits.validation, None, 0, observe)?;
+    let labels = train.dataset.labels();
+    let classes = &train.dataset.classes;
+    let untrained = start::with_head(encoder, &base, &train, config, observe)?;
+    let before = before(&base, &untrained.valid(), &validation, config, observe)?;
+
+    let mut learner = Learner::new(untrained.clone(), config, classes.len(), &mut init);
     let mut at = At::default();
     let mut best: Option<Best> = None;
     let mut seconds = 0.0;
     let mut journaled = 0;
     if let Some(directory) = checkpoint::find(folder, "last").filter(|_| resume) {
         let header = checkpoint::header(&directory)?;
-        if header.classes != train.classes {
+        if &header.classes != classes {
             return Err(Error::Data(format!("{}: the training classes are not those of the checkpoint", directory.display())));
         }
         learner = checkpoint::restore(&directory, &header, learner)?;
         (at, best, seconds, journaled) = (header.at, header.best, header.seconds, header.journal);
         observe(Event::Note(format!("resuming at epoch {}, step {}", at.epoch + 1, at.step)));
+    } else if let Some(before) = before.as_ref().filter(|before| before.frozen.is_some()) {
+        // No training may make of a pre-trained network less than it was.
+        best = Some(Best { epoch: None, value: before.untrained.means.map_at_r });
+        checkpoint::save(folder, "best", Header::new(at, best, 0, 0.0, classes), &learner)?;
     }
     let mut journal = Journal::open(folder, journaled)?;
     let started = Instant::now();
@@ -165,21 +209,19 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     while at.epoch < config.train.epochs {
         let batches = epoch_batches(&labels, &config.sampler, config.seed, at.epoch)?;
         let steps = batches.len();
-        let loader = Loader::train(train.clone(), batches, at.step, training(config, at.epoch), config.train.loader_threads);
-        for batch in loader {
-            let batch = batch?;
+        for batch in train.batches(&base, batches, at) {
+            let (input, labels) = batch?;
             let recording = at.step % config.train.journal_every == 0;
-            let images = images(&batch, config.preprocess.crop, &device.clone().autodiff());
-            let (updated, latest) = step::update(learner, images, &batch.labels, config, at, steps, recording)?;
+            let (updated, latest) = step::update(learner, input, &labels, config, at, steps, recording)?;
             learner = updated;
             if recording {
                 record = latest;
                 journal.write(&json!({ "epoch": at.epoch, "step": at.step, "terms": record }))?;
             }
-            observe(Event::Step { at, steps, epochs: config.train.epochs, pictures: batch.labels.len(), record: &record });
+            observe(Event::Step { at, steps, epochs: config.train.epochs, pictures: labels.len(), record: &record });
             at.step += 1;
             if stop.load(Ordering::Relaxed) {
-                let header = Header::new(at, best, journal.length(), spent(seconds), &train.classes);
+                let header = Header::new(at, best, journal.length(), spent(seconds), classes);
                 checkpoint::save(folder, "last", header, &learner)?;
                 return Ok(Outcome::Stopped(at));
             }
@@ -189,40 +231,64 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
         at = At { epoch: epoch + 1, step: 0 };
         let last_epoch = at.epoch == config.train.epochs;
         let mut is_best = false;
-        if last_epoch || at.epoch % config.train.evaluate_every == 0 {
-            let figures = evaluate(&learner.encoder.valid(), &validation, config, &device)?;
+        if !validation.dataset.samples.is_empty() && (last_epoch || at.epoch % config.train.evaluate_every == 0) {
+            let figures = validation.score(&validation.embed(&learner.encoder.valid(), config, &device)?)?;
             let value = figures.means.map_at_r;
             is_best = best.is_none_or(|best| value > best.value);
             if is_best {
-                best = Some(Best { epoch, value });
+                best = Some(Best { epoch: Some(epoch), value });
             }
             journal.write(&json!({ "epoch": epoch, "validation": figures, "best": is_best, "seconds": spent(seconds) }))?;
             observe(Event::Evaluated { epoch, validation: &figures, best: is_best });
         }
-        let header = Header::new(at, best, journal.length(), spent(seconds), &train.classes);
-        if is_best {
+        let header = Header::new(at, best, journal.length(), spent(seconds), classes);
+        if is_best || (last_epoch && best.is_none()) {
             checkpoint::save(folder, "best", header.clone(), &learner)?;
         }
         checkpoint::save(folder, "last", header, &learner)?;
     }
 
-    let best_epoch = best.map_or(config.train.epochs - 1, |best| best.epoch);
+    let best_epoch = best.map_or(Some(config.train.epochs - 1), |best| best.epoch);
     let chosen = checkpoint::find(folder, "best").ok_or_else(|| Error::Data(format!("{}: no best checkpoint", folder.display())))?;
     let chosen = checkpoint::restore_encoder(&chosen, untrained.clone())?.valid();
-    let figures = |encoder: &Encoder, part: &Arc<Dataset>| Ok::<_, Error>(report::figures(&evaluate(encoder, part, config, &device)?));
+    let test = base.part(splits.test, roles, 0, observe)?;
+    let (measured_on, test) = if test.dataset.samples.is_empty() { (Split::Validation, &validation) } else { (Split::Test, &test) };
+    let figures = |encoder: &Encoder, part: &Part| match part.dataset.samples.is_empty() {
+        true => Ok(Figures::new()),
+        false => Ok::<_, Error>(report::figures(&part.score(&part.embed(encoder, config, &device)?)?)),
+    };
+    let (frozen, before_test) = self::before(&base, &untrained.valid(), test, config, observe)?.map(|before| before.figures()).unwrap_or_default();
     let metrics = Metrics {
-        test: figures(&chosen, &test)?,
-        test_final: figures(&learner.encoder.valid(), &test)?,
+        measured_on,
+        test: figures(&chosen, test)?,
+        test_final: figures(&learner.encoder.valid(), test)?,
         validation: figures(&chosen, &validation)?,
-        untrained: figures(&untrained.valid(), &test)?,
+        untrained: before_test,
+        frozen,
+        validation_frozen: before.and_then(|before| before.figures().0),
         best_epoch,
         seconds: spent(seconds),
     };
-    report::neighbours(&chosen, &test, config, &device, &folder.join("neighbours.png"))?;
+    report::neighbours(&chosen, test, config, &device, &folder.join("neighbours.png"))?;
     let model = Model { config: config.encoder.clone(), preprocess: config.preprocess.clone(), encoder: chosen };
     model.save(&folder.join("model"), &report::model_card(config, &metrics))?;
     report::write_metrics(folder, &metrics)?;
     Ok(Outcome::Finished(metrics))
+}
+
+/// What a part scores before training, if it has pictures; said for a pre-trained backbone.
+fn before(base: &Base, untrained: &Encoder, part: &Part, config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Option<Before>> {
+    if part.dataset.samples.is_empty() {
+        return Ok(None);
+    }
+    let before = Before::measure(base, untrained, part, config, observe)?;
+    if let Some(frozen) = &before.frozen {
+        let told = |retrieval: &Retrieval| format!("recall@1 {:.4}, map@r {:.4}", retrieval.means.precision_at_1, retrieval.means.map_at_r);
+        let (frozen, untrained) = (told(frozen), told(&before.untrained));
+        let classes = part.dataset.classes.len();
+        observe(Event::Note(format!("before training, on {classes} other classes: frozen features {frozen}; with the new head {untrained}")));
+    }
+    Ok(Some(before))
 }
 
 /// Takes a run folder for this process: a new one, or, to resume, one with this very configuration.
@@ -266,28 +332,22 @@ fn finished(folder: &Path) -> Result<Option<Metrics>> {
     serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::format(&path, error.to_string()))
 }
 
-/// Train, validation and test, ready for use: a class with a single picture has nothing to be drawn to and is left out of training.
-fn prepare(config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<[Arc<Dataset>; 3]> {
-    let Loaded { splits: Splits { train, validation, test }, notes, .. } = data::load(&config.data, config.seed)?;
-    notes.into_iter().for_each(|note| observe(Event::Note(note)));
-    let (train, singletons) = train.without_singletons();
-    if singletons > 0 {
-        observe(Event::Note(format!("{singletons} training classes have a single picture and are left out")));
-    }
+/// The data; what is worth knowing of them is told to `observe`.
+fn prepare(config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Loaded> {
+    let loaded = data::load(&config.data, config.seed)?;
+    loaded.notes.iter().for_each(|note| observe(Event::Note(note.clone())));
     let size = |part: &Dataset| format!("{} pictures of {} classes", part.samples.len(), part.classes.len());
-    observe(Event::Note(format!("train on {}, validate on {}, test on {}", size(&train), size(&validation), size(&test))));
-    Ok([train, validation, test].map(Arc::new))
-}
-
-fn training(config: &RunConfig, epoch: usize) -> Training {
-    Training {
-        size: config.preprocess.crop,
-        augment: config.augment.clone(),
-        mean: config.preprocess.mean,
-        std: config.preprocess.std,
-        seed: config.seed,
-        epoch,
-    }
+    let splits = &loaded.splits;
+    let [train, validation, test] = [&splits.train, &splits.validation, &splits.test].map(size);
+    observe(Event::Note(format!("train on {train}, validate on {validation}, test on {test}")));
+    let instead = match (splits.validation.samples.is_empty(), splits.test.samples.is_empty()) {
+        (false, false) => return Ok(loaded),
+        (false, true) => "no test classes: metrics.json has the validation figures in their place",
+        (true, false) => "no validation classes: the last epoch is kept",
+        (true, true) => "no validation and no test classes: the last epoch is kept, and nothing is measured",
+    };
+    observe(Event::Note(instead.to_owned()));
+    Ok(loaded)
 }
 
 /// Self-retrieval within a part of the data.
@@ -303,15 +363,16 @@ pub fn evaluate(encoder: &Encoder, dataset: &Arc<Dataset>, config: &RunConfig, d
 /// For data that cannot be read or are too few.
 pub fn plan(config: &RunConfig) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    let [train, ..] = prepare(config, &mut |event| {
+    let loaded = prepare(config, &mut |event| {
         if let Event::Note(note) = event {
             lines.push(note);
         }
     })?;
-    let labels: Vec<usize> = train.samples.iter().map(|sample| sample.label).collect();
-    let steps = epoch_batches(&labels, &config.sampler, config.seed, 0)?.len();
+    let train = loaded.splits.train;
+    let steps = epoch_batches(&train.labels(), &config.sampler, config.seed, 0)?.len();
     let mut init = Initializer::new(&config.device.open(), config.seed);
     let encoder = config.encoder.init(&mut init);
+    config.train.tune.check(&config.encoder.backbone, encoder.backbone.stages())?;
     let learner = Learner::new(encoder, config, train.classes.len(), &mut init);
     let discriminators = learner.discriminators.as_ref().map_or(0, Module::num_params);
     lines.push(format!("{} epochs of {steps} steps of {} pictures", config.train.epochs, config.sampler.batch_size));

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use burn::tensor::Device;
 
+use super::features::Part;
 use super::{Figures, Metrics};
 use crate::config::RunConfig;
-use crate::data::Dataset;
-use crate::embed::embed;
+use crate::data::Split;
 use crate::encoder::Encoder;
 use crate::error::{AtPath, Result};
 use crate::evaluate::{Retrieval, nearest, sheet};
@@ -27,8 +26,12 @@ pub fn write_metrics(folder: &Path, metrics: &Metrics) -> Result<()> {
 }
 
 /// Draws `neighbours.png`: queries of as many different classes, each with its nearest pictures.
-pub fn neighbours(encoder: &Encoder, dataset: &Arc<Dataset>, config: &RunConfig, device: &Device, path: &Path) -> Result<()> {
-    let embeddings = embed(encoder, dataset, &config.preprocess, config.train.loader_threads, device)?;
+pub fn neighbours(encoder: &Encoder, part: &Part, config: &RunConfig, device: &Device, path: &Path) -> Result<()> {
+    let dataset = &part.dataset;
+    if dataset.samples.is_empty() {
+        return Ok(());
+    }
+    let embeddings = part.embed(encoder, config, device)?;
     let queries = sheet::spread(dataset.samples.iter().map(|sample| sample.label));
     let rows = nearest(&embeddings.select(&queries)?, &embeddings, sheet::NEIGHBOURS + 1, false)?;
     let rows: Vec<(usize, Vec<usize>)> = queries
@@ -47,10 +50,14 @@ pub fn model_card(config: &RunConfig, metrics: &Metrics) -> String {
     for (name, value) in &metrics.test {
         table += &format!("| {name} | {value:.4} | {:.4} |\n", metrics.untrained[name]);
     }
+    let measured_on = match metrics.measured_on {
+        Split::Validation => "validation classes, not trained on, which chose the epoch",
+        _ => "test classes, never seen in training",
+    };
     format!(
         "# An image-embedding model\n\n\
          Backbone `{}`, {} dimensions, trained with `dada`. Embeddings are compared by cosine.\n\n\
-         | test classes, never seen in training | trained | untrained |\n|---|---|---|\n{table}\n\
+         | {measured_on} | trained | untrained |\n|---|---|---|\n{table}\n\
          - `model.safetensors`: the backbone under timm's names, and `projection.weight`, `projection.bias`\n\
          - `preprocessor_config.json`: what a picture goes through first\n\
          - `config.json`: the architecture\n\n\

@@ -8,7 +8,7 @@ use super::At;
 use super::optimizer::Adam;
 use crate::adversarial::{Discriminators, Draws, Terms, append_class_mixtures, class_coefficient, proxy_rows};
 use crate::config::RunConfig;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Input};
 use crate::error::{Error, Result};
 use crate::layers::{Initializer, Mode, normalize};
 use crate::loss::ProxyLoss;
@@ -82,14 +82,14 @@ impl Phase {
     }
 }
 
-/// Learns from one batch: pictures `[batch, 3, height, width]` with a class each. `steps` is the number of steps in an epoch;
+/// Learns from one batch: pictures, or what a frozen part of the backbone made of them, with a class each. `steps` is the number of steps in an epoch;
 /// with `recording`, the terms are brought to the host for the journal.
 ///
 /// # Errors
 /// [`Error::NonFinite`], before anything is updated by the term that is not finite.
 pub fn update(
     mut learner: Learner,
-    images: Tensor<4>,
+    input: Input,
     labels: &[usize],
     config: &RunConfig,
     at: At,
@@ -102,8 +102,8 @@ pub fn update(
 
     // One backbone pass serves both sides.
     let x = match phase {
-        Phase::Everything => learner.encoder.forward(images, Mode::Train),
-        _ => learner.encoder.project(learner.encoder.features(images, Mode::Train).detach()),
+        Phase::Everything => learner.encoder.project(learner.encoder.pooled(input, Mode::Train)),
+        _ => learner.encoder.project(learner.encoder.pooled(input, Mode::Train).detach()),
     };
     let pass = |x: Tensor<2>, index: usize| Pass::new(x, labels, config, at, index);
 
