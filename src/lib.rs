@@ -7,6 +7,7 @@ pub mod config;
 pub mod data;
 pub mod download;
 pub mod embed;
+pub mod embed_files;
 pub mod encoder;
 pub mod error;
 pub mod evaluate;
@@ -17,5 +18,6 @@ pub mod parameters;
 pub mod pca;
 pub mod random;
 pub mod train;
+pub mod vectors;
 
 pub use error::{Error, Result};

@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     let result = match cli::Arguments::parse().command {
         cli::Command::Train(arguments) => cli::train::run(&arguments),
         cli::Command::Evaluate(arguments) => cli::evaluate::run(&arguments),
+        cli::Command::Embed(arguments) => cli::embed::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -19,6 +19,8 @@ const EPSILON: f64 = 1e-5;
 pub struct ConvNetConfig {
     /// Channels of the stem.
     pub stem: usize,
+    /// Step of the stem: 2 halves the resolution at once, for pictures of 48 pixels and more.
+    pub stem_stride: usize,
     /// Channels of each stage; every stage halves the resolution.
     pub channels: Vec<usize>,
     /// Residual blocks in each stage.
@@ -29,7 +31,7 @@ pub struct ConvNetConfig {
 
 impl Default for ConvNetConfig {
     fn default() -> Self {
-        Self { stem: 32, channels: vec![64, 128, 256], blocks: 1, statistics: Statistics::Free }
+        Self { stem: 32, stem_stride: 1, channels: vec![64, 128, 256], blocks: 1, statistics: Statistics::Free }
     }
 }
 
@@ -45,7 +47,7 @@ impl ConvNet {
     /// A network with random weights.
     pub fn new(config: &ConvNetConfig, init: &mut Initializer) -> Self {
         let mut width = config.stem;
-        let stem = Conv::new([width, 3], 3, same(1), init);
+        let stem = Conv::new([width, 3], 3, same(config.stem_stride), init);
         let layers = config.channels.iter().map(|&channels| {
             let blocks = (0..config.blocks).map(|index| {
                 let block = Block::new([channels, width], if index == 0 { 2 } else { 1 }, config.statistics, init);

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod embed;
 pub mod evaluate;
 mod progress;
 mod table;
@@ -21,6 +22,8 @@ pub struct Arguments {
 pub enum Command {
     /// Train a model; without a configuration, on the embedded emoji
     Train(train::Arguments),
-    /// Measure a trained model on test classes
+    /// Measure a model on labelled pictures, or anybody's embeddings
     Evaluate(evaluate::Arguments),
+    /// Turn pictures into vectors
+    Embed(embed::Arguments),
 }

@@ -20,3 +20,26 @@ pub fn render(rows: &[(&str, &Figures)]) -> String {
     }
     text
 }
+
+/// One row for each named list of figures, with a column for every figure that any of them has, in the order in which they first come.
+pub fn columns(rows: &[(&str, &[(String, f64)])]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in rows.iter().flat_map(|(_, figures)| *figures) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = format!("{:width$}", "");
+    for name in &names {
+        text += &format!("  {name:>11}");
+    }
+    for (row, figures) in rows {
+        text += &format!("\n{row:width$}");
+        for name in &names {
+            let value = figures.iter().find(|(found, _)| found == name);
+            text += &value.map_or(format!("  {:>11}", "-"), |(_, value)| format!("  {value:>11.4}"));
+        }
+    }
+    text
+}

@@ -343,6 +343,34 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn results_do_not_depend_on_the_number_of_threads() {
+        let shape = |batch, channels, size, out_channels, k: usize, stride, groups| {
+            let (kernel, padding) = ([k, k], [k / 2; 4]);
+            ConvShape { batch, channels, height: size, width: size, out_channels, kernel, stride, padding, groups }
+        };
+        for s in [
+            shape(3, 3, 40, 32, 7, 2, 1),
+            shape(9, 64, 12, 64, 3, 1, 1),
+            shape(5, 256, 7, 640, 1, 1, 1),
+            shape(20, 64, 2, 64, 3, 1, 1),
+            shape(5, 32, 9, 32, 5, 2, 32),
+            shape(2, 16, 30, 24, 3, 2, 2),
+        ] {
+            let sample = |len: usize| (0..len).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>();
+            let x = sample(s.batch * s.channels * s.pixels());
+            let weight = sample(s.out_channels * s.group_channels() * s.taps());
+            let dy = sample(s.batch * s.out_channels * s.out_pixels());
+            let run = |threads| {
+                rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+                    let forward = conv_loops::forward(&x, &weight, &s, None);
+                    (forward, conv_loops::data_gradient(&dy, &weight, None, &s), conv_loops::weight_gradient(&x, &dy, &s))
+                })
+            };
+            assert!(run(1) == run(3), "{s:?}");
+        }
+    }
+
+    #[test]
     fn float64_goes_through_burn() {
         let device = burn::tensor::Device::flex();
         let x = Tensor::<4>::ones([1, 1, 3, 3], (&device, burn::tensor::DType::F64));

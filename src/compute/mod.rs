@@ -33,6 +33,7 @@ mod pool;
 mod scale_shift;
 mod symmetric_eigen;
 mod winograd;
+mod winograd_transform;
 
 pub use activation::Activation;
 pub use adam::{AdamHyper, Decay, Moments, adam_update};

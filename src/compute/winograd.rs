@@ -5,8 +5,6 @@
 //! backwards; only the weight gradient needs code of its own. Transforms work on sixteen channels at a time, which is why maps are
 //! brought into channel-last blocks first.
 
-use std::ops::{Add, Mul, Sub};
-
 use rayon::prelude::*;
 
 use super::conv_loops::Epilogue;
@@ -14,13 +12,11 @@ use super::flex::{Shared, with_scratch};
 use super::gemm::{Matrix, Write, matmul};
 use super::im2col::ConvShape;
 use super::lanes::vectorised;
+use super::winograd_transform::{
+    IN, LANES, Lanes, OUT, ZERO, both_axes, gradient_transform, input_transform, output_transform, weight_gradient_transform,
+    weight_transform,
+};
 
-/// Channels transformed together.
-const LANES: usize = 16;
-/// Outputs of a tile along an axis.
-const OUT: usize = 4;
-/// Inputs of a tile along an axis.
-const IN: usize = 6;
 /// Places of a transformed tile.
 const PLACES: usize = IN * IN;
 /// Multiplications to save for each pair of channels before transforming that pair's weights pays.
@@ -40,128 +36,10 @@ pub(super) fn applies(s: &ConvShape) -> bool {
         && (s.out_pixels() * s.taps() - tiles * PLACES) * s.batch >= WORTHWHILE
 }
 
-/// Sixteen channels' values at one place. Plain loops: they become vector instructions where they are inlined into a dispatched
-/// function, which closures handed to the standard library's array functions would not be.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Lanes([f32; LANES]);
-
-const ZERO: Lanes = Lanes([0.0; LANES]);
-
-impl Lanes {
-    #[inline(always)]
-    fn load(values: &[f32]) -> Self {
-        Self(values[..LANES].try_into().expect("sixteen values"))
-    }
-
-    #[inline(always)]
-    fn store(self, to: &mut [f32]) {
-        to[..LANES].copy_from_slice(&self.0);
-    }
-}
-
-impl Add for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn add(mut self, other: Self) -> Self {
-        for lane in 0..LANES {
-            self.0[lane] += other.0[lane];
-        }
-        self
-    }
-}
-
-impl Sub for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn sub(mut self, other: Self) -> Self {
-        for lane in 0..LANES {
-            self.0[lane] -= other.0[lane];
-        }
-        self
-    }
-}
-
-impl Mul<f32> for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn mul(mut self, factor: f32) -> Self {
-        for lane in 0..LANES {
-            self.0[lane] *= factor;
-        }
-        self
-    }
-}
-
-/// Bᵀ d.
-#[inline(always)]
-fn input_transform([d0, d1, d2, d3, d4, d5]: [Lanes; IN]) -> [Lanes; IN] {
-    let (even, odd) = (d4 - d2 * 4.0, d3 - d1 * 4.0);
-    let (even2, odd2) = (d4 - d2, (d3 - d1) * 2.0);
-    [d0 * 4.0 - d2 * 5.0 + d4, even + odd, even - odd, even2 + odd2, even2 - odd2, d1 * 4.0 - d3 * 5.0 + d5]
-}
-
-/// Aᵀ m.
-#[inline(always)]
-fn output_transform([m0, m1, m2, m3, m4, m5]: [Lanes; IN]) -> [Lanes; OUT] {
-    let (near, far, near_odd, far_odd) = (m1 + m2, m3 + m4, m1 - m2, m3 - m4);
-    [m0 + near + far, near_odd + far_odd * 2.0, near + far * 4.0, near_odd + far_odd * 8.0 + m5]
-}
-
-/// A y: the transpose of [`output_transform`].
-#[inline(always)]
-fn gradient_transform([y0, y1, y2, y3]: [Lanes; OUT]) -> [Lanes; IN] {
-    let (even, odd) = (y0 + y2, y1 + y3);
-    let (even2, odd2) = (y0 + y2 * 4.0, y1 * 2.0 + y3 * 8.0);
-    [y0, even + odd, even - odd, even2 + odd2, even2 - odd2, y3]
-}
-
-const SIXTH: f32 = 1.0 / 6.0;
-
-/// G g.
-#[inline(always)]
-fn weight_transform([g0, g1, g2]: [Lanes; 3]) -> [Lanes; IN] {
-    let near = (g0 + g2) * -SIXTH;
-    let far = g0 * (SIXTH / 4.0) + g2 * SIXTH;
-    let (near_odd, far_odd) = (g1 * SIXTH, g1 * (SIXTH / 2.0));
-    [g0 * 0.25, near - near_odd, near + near_odd, far + far_odd, far - far_odd, g2]
-}
-
-/// Gᵀ u: the transpose of [`weight_transform`].
-#[inline(always)]
-fn weight_gradient_transform([u0, u1, u2, u3, u4, u5]: [Lanes; IN]) -> [Lanes; 3] {
-    let (near, far, near_odd, far_odd) = ((u1 + u2) * -SIXTH, (u3 + u4) * SIXTH, u2 - u1, u3 - u4);
-    [u0 * 0.25 + near + far * 0.25, near_odd * SIXTH + far_odd * (SIXTH / 2.0), near + far + u5]
-}
-
-/// `transform` along both axes of a square of `A` × `A`, giving `B` × `B`.
-#[inline(always)]
-fn both_axes<const A: usize, const B: usize>(square: &[[Lanes; A]; A], transform: impl Fn([Lanes; A]) -> [Lanes; B]) -> [[Lanes; B]; B] {
-    let mut columns = [[ZERO; A]; B];
-    for j in 0..A {
-        let mut column = [ZERO; A];
-        for i in 0..A {
-            column[i] = square[i][j];
-        }
-        let transformed = transform(column);
-        for i in 0..B {
-            columns[i][j] = transformed[i];
-        }
-    }
-    let mut result = [[ZERO; B]; B];
-    for i in 0..B {
-        result[i] = transform(columns[i]);
-    }
-    result
-}
-
 /// Values from one place's matrix [rows, columns] to the next: an odd number of cache lines, since the 36 values of a transformed tile
 /// would otherwise compete for the same few cache sets.
 fn place_stride(rows: usize, columns: usize) -> usize {
-    (rows * columns / LANES | 1) * LANES
+    ((rows * columns / LANES) | 1) * LANES
 }
 
 /// The tiles of one convolution.
@@ -181,6 +59,11 @@ impl Tiles {
             inputs: s.channels.next_multiple_of(LANES),
             outputs: s.out_channels.next_multiple_of(LANES),
         }
+    }
+
+    /// Values from one row of a place's weights [in, out] to the next: an odd number of cache lines, as in [`place_stride`].
+    fn weight_row(&self) -> usize {
+        place_stride(1, self.outputs)
     }
 
     fn per_image(&self) -> usize {
@@ -314,7 +197,7 @@ fn transform_maps<const A: usize>(
 /// The transformed weights [place, in, out] of `weight` [out, in, 3, 3].
 fn transform_weight(weight: &[f32], s: &ConvShape, tiles: Tiles, out: &mut [f32]) {
     let shared = Shared::new(out);
-    let stride = place_stride(tiles.inputs, tiles.outputs);
+    let stride = place_stride(tiles.inputs, tiles.weight_row());
     (0..tiles.outputs / LANES).into_par_iter().for_each(|block| {
         let first = block * LANES;
         let used = LANES.min(s.out_channels - first);
@@ -333,7 +216,7 @@ fn transform_weight(weight: &[f32], s: &ConvShape, tiles: Tiles, out: &mut [f32]
                     }
                     let transformed = both_axes(&square, weight_transform);
                     for (place, lanes) in transformed.as_flattened().iter().enumerate() {
-                        let at = place * stride + channel * tiles.outputs + first;
+                        let at = place * stride + channel * tiles.weight_row() + first;
                         // SAFETY: each task has its own output channels.
                         lanes.store(unsafe { shared.slice(at, LANES) });
                     }
@@ -349,7 +232,7 @@ pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option
     let images = tiles.images(s);
     let (chunk, pixels) = (images * tiles.per_image(), s.out_pixels());
     let mut y = vec![0.0; s.batch * s.out_channels * pixels];
-    let weight_stride = place_stride(tiles.inputs, tiles.outputs);
+    let weight_stride = place_stride(tiles.inputs, tiles.weight_row());
     let most = place_stride(chunk, tiles.inputs) + place_stride(chunk, tiles.outputs);
     with_scratch(PLACES * (weight_stride + most), |scratch| {
         let (weights, scratch) = scratch.split_at_mut(PLACES * weight_stride);
@@ -363,7 +246,7 @@ pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option
             transform_maps(x, s.channels, tiles.inputs, tiles, Band::of_input(s, tiles), input_transform, inputs);
             products.par_chunks_mut(output_stride).enumerate().for_each(|(place, products)| {
                 let left = Matrix::rows(&inputs[place * input_stride..], tiles.inputs);
-                let right = Matrix::rows(&weights[place * weight_stride..], tiles.outputs);
+                let right = Matrix::rows(&weights[place * weight_stride..], tiles.weight_row());
                 matmul([count, tiles.inputs, tiles.outputs], products, tiles.outputs, left, right, Write::Replace);
             });
             y.par_chunks_mut(s.out_channels * pixels).enumerate().for_each(|(n, y)| {
@@ -411,7 +294,7 @@ fn transform_back(products: &[f32], s: &ConvShape, tiles: Tiles, stride: usize, 
 pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
     let tiles = Tiles::new(s);
     let images = tiles.images(s);
-    let (chunk, weight_stride) = (images * tiles.per_image(), place_stride(tiles.inputs, tiles.outputs));
+    let (chunk, weight_stride) = (images * tiles.per_image(), place_stride(tiles.inputs, tiles.weight_row()));
     let most = place_stride(chunk, tiles.inputs) + place_stride(chunk, tiles.outputs);
     let mut dw = vec![0.0; s.out_channels * s.channels * 9];
     with_scratch(PLACES * (weight_stride + most), |scratch| {
@@ -428,7 +311,7 @@ pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> 
             weights.par_chunks_mut(weight_stride).enumerate().for_each(|(place, weights)| {
                 let left = Matrix::rows(&inputs[place * input_stride..], tiles.inputs).transposed();
                 let right = Matrix::rows(&gradients[place * output_stride..], tiles.outputs);
-                matmul([tiles.inputs, count, tiles.outputs], weights, tiles.outputs, left, right, write);
+                matmul([tiles.inputs, count, tiles.outputs], weights, tiles.weight_row(), left, right, write);
             });
         }
         let row = s.channels * 9;
@@ -437,7 +320,7 @@ pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> 
                 #[inline(always)]
                 || {
                     for channel in 0..s.channels {
-                        let at = |place: usize| place * weight_stride + channel * tiles.outputs + block * LANES;
+                        let at = |place: usize| place * weight_stride + channel * tiles.weight_row() + block * LANES;
                         let mut square = [[ZERO; IN]; IN];
                         for (place, lanes) in square.as_flattened_mut().iter_mut().enumerate() {
                             *lanes = Lanes::load(&weights[at(place)..]);

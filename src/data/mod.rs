@@ -10,7 +10,9 @@ pub mod decode;
 pub mod emoji;
 pub mod features;
 pub mod folder;
+pub mod inputs;
 pub mod inshop;
+pub mod labels;
 pub mod loader;
 mod mat;
 mod npy;
@@ -31,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 
 pub use source::{DataConfig, Source, load};
+pub use split::HoldOut;
 
 /// One of the three parts of a data set; classes never cross.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +140,13 @@ impl Dataset {
             part.samples.push(Sample { label, ..sample });
         }
         (yes, no)
+    }
+
+    /// The data set without classes of a single picture, and how many there were.
+    pub fn without_singletons(self) -> (Self, usize) {
+        let sizes = self.class_sizes();
+        let (kept, left_out) = self.divided(|class| sizes[class] >= 2);
+        (kept, left_out.classes.len())
     }
 }
 

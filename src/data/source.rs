@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::split::{HoldOut, Parts, divide, everything};
+use super::split::{DEFAULT_SHARE, HoldOut, Parts, divide, everything};
 use super::{Dataset, Loaded, Roles, cars196, csv, cub200, emoji, folder, inshop, omniglot, sop};
 use crate::error::{Error, Result};
 
@@ -47,35 +47,25 @@ pub const SOURCES: [(&str, Source); 9] = [
     ("features", Source::Features),
 ];
 
-/// The `data` section. At most one of the `validation_…` keys and `folds` may be given; without any, the data set's own validation
-/// classes are used, or a fifth of the training classes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The `data` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// Which data set.
     pub source: Source,
     /// Its folder or list; empty for the emoji.
     pub path: PathBuf,
-    /// The last so many training classes validate; 0 for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation_classes: Option<usize>,
-    /// Training classes from this name or number on validate, such as `071`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation_from: Option<String>,
-    /// A random share of the training classes validates.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation_fraction: Option<f32>,
-    /// Divide the training classes into so many parts at random; part `fold` validates.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub folds: Option<usize>,
-    /// Which of `folds`, from 0.
-    pub fold: usize,
-    /// The share of classes that tests, where the data set names no test classes; a fifth when not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_fraction: Option<f32>,
+    /// The share of classes that tests, where the data set names no test classes.
+    pub test_share: f64,
+    /// Which training classes validate.
+    pub validation: HoldOut,
 }
 
-const DEFAULT_SHARE: f32 = 0.2;
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { source: Source::Emoji, path: PathBuf::new(), test_share: DEFAULT_SHARE, validation: HoldOut::Own }
+    }
+}
 
 impl FromStr for DataConfig {
     type Err = Error;
@@ -104,37 +94,18 @@ impl DataConfig {
         if (self.source == Source::Emoji) != self.path.as_os_str().is_empty() {
             return refuse(format!("data.path is {:?}: the emoji are embedded, and every other source needs a path", self.path));
         }
-        let given = [
-            ("validation_classes", self.validation_classes.is_some()),
-            ("validation_from", self.validation_from.is_some()),
-            ("validation_fraction", self.validation_fraction.is_some()),
-            ("folds", self.folds.is_some()),
-        ];
-        let given: Vec<&str> = given.into_iter().filter_map(|(key, given)| given.then_some(key)).collect();
-        if given.len() > 1 {
-            return refuse(format!("data.{} exclude each other: give one", given.join(", data.")));
-        }
-        for (key, share) in [("validation_fraction", self.validation_fraction), ("test_fraction", self.test_fraction)] {
-            if share.is_some_and(|share| !(0.0..1.0).contains(&share)) {
-                return refuse(format!("data.{key} is {share:?}, expected 0 up to, but without, 1"));
+        for (key, share) in [("test_share", Some(self.test_share)), ("validation.share", self.validation.share())] {
+            if let Some(share) = share.filter(|share| !(0.0..1.0).contains(share)) {
+                return refuse(format!("data.{key} is {share}, expected 0 up to, but without, 1"));
             }
         }
-        if let Some(folds) = self.folds
-            && (folds < 2 || self.fold >= folds)
-        {
-            return refuse(format!(
-                "data.fold is {} of data.folds = {folds}, expected at least 2 folds and a number below theirs",
-                self.fold
-            ));
+        match self.validation {
+            HoldOut::Fold { index, count } if count < 2 || index >= count => {
+                refuse(format!("data.validation is fold {index} of {count}, expected at least 2 folds and an index below their number"))
+            }
+            HoldOut::Last { classes: 0 } => refuse("data.validation.classes is 0: say data.validation.name = \"nothing\"".to_owned()),
+            _ => Ok(()),
         }
-        Ok(())
-    }
-
-    fn validation(&self) -> Option<HoldOut> {
-        let last = self.validation_classes.map(|last| if last == 0 { HoldOut::Nothing } else { HoldOut::Last(last) });
-        last.or_else(|| self.validation_from.clone().map(HoldOut::From))
-            .or_else(|| self.validation_fraction.map(HoldOut::Share))
-            .or_else(|| self.folds.map(|count| HoldOut::Fold { index: self.fold, count }))
     }
 }
 
@@ -173,8 +144,7 @@ pub fn load(config: &DataConfig, seed: u64) -> Result<Loaded> {
     config.check()?;
     let (parts, roles, mut notes) = read(config)?;
     let whole = matches!(parts, Parts::Whole(_));
-    let test_share = config.test_fraction.unwrap_or(DEFAULT_SHARE);
-    let (splits, said) = divide(parts, config.validation().as_ref(), DEFAULT_SHARE, test_share, seed)?;
+    let (splits, said) = divide(parts, &config.validation, config.test_share, seed)?;
     notes.extend(said);
     if whole && roles.is_some() {
         notes.push("The list's queries and gallery are not used, since it names no test pictures.".to_owned());
@@ -225,16 +195,18 @@ mod tests {
 
     #[test]
     fn a_section_round_trips_and_contradictions_are_refused() {
-        let text = "source = \"cub200\"\npath = \"birds\"\nvalidation_from = \"071\"\nfold = 0\n";
+        let text = "source = \"cub200\"\npath = \"birds\"\ntest_share = 0.2\n\n[validation]\nname = \"from\"\nclass = \"071\"\n";
         let config: DataConfig = toml::from_str(text).unwrap();
         assert_eq!(toml::to_string(&config).unwrap(), text);
         assert!(toml::from_str::<DataConfig>("paht = \"x\"").is_err());
         let refused = |text: &str| toml::from_str::<DataConfig>(text).unwrap().check().unwrap_err().to_string();
         assert!(refused("path = \"x\"").contains("embedded"));
         assert!(refused("source = \"folder\"").contains("data.path"));
-        assert!(refused("validation_classes = 3\nfolds = 2").contains("data.validation_classes, data.folds exclude each other"));
-        assert!(refused("validation_fraction = 1.0").contains("validation_fraction"));
-        assert!(refused("folds = 3\nfold = 3").contains("data.fold is 3"));
+        assert!(refused("validation = { name = \"share\", share = 1.0 }").contains("validation.share is 1"));
+        assert!(refused("test_share = -0.1").contains("test_share"));
+        assert!(refused("validation = { name = \"fold\", index = 3, count = 3 }").contains("fold 3 of 3"));
+        assert!(refused("validation = { name = \"last\", classes = 0 }").contains("nothing"));
+        assert!(toml::from_str::<DataConfig>("validation = { name = \"last\", class = 1 }").is_err());
     }
 
     #[test]
@@ -243,18 +215,17 @@ mod tests {
         let files: Vec<String> = (1..=6).flat_map(|class| (0..2).map(move |picture| format!("{class:03}.Bird/{picture}.jpg"))).collect();
         touch(root.path(), &files.iter().map(String::as_str).collect::<Vec<_>>());
         let config = DataConfig { source: Source::Cub200, path: root.path().to_owned(), ..DataConfig::default() };
-        for config in [
-            DataConfig { validation_from: Some("005".into()), ..config.clone() },
-            DataConfig { validation_classes: Some(2), ..config.clone() },
-        ] {
-            let loaded = load(&config, 0).unwrap();
+        for validation in [HoldOut::From { class: "005".into() }, HoldOut::Last { classes: 2 }] {
+            let loaded = load(&DataConfig { validation, ..config.clone() }, 0).unwrap();
             assert_eq!(loaded.splits.validation.classes, ["005.Bird", "006.Bird"]);
             assert_eq!((loaded.splits.train.classes.len(), loaded.splits.test.classes.len()), (4, 0));
             assert!(loaded.notes[0].contains("6 of 100 train classes"));
         }
-        let folds = |fold| load(&DataConfig { folds: Some(3), fold, ..config.clone() }, 7).unwrap().splits.validation.classes;
+        let folds = |index| {
+            load(&DataConfig { validation: HoldOut::Fold { index, count: 3 }, ..config.clone() }, 7).unwrap().splits.validation.classes
+        };
         assert_eq!((0..3).flat_map(folds).collect::<std::collections::BTreeSet<_>>().len(), 6);
-        let none = load(&DataConfig { validation_classes: Some(0), ..config.clone() }, 0).unwrap();
+        let none = load(&DataConfig { validation: HoldOut::Nothing, ..config.clone() }, 0).unwrap();
         assert_eq!((none.splits.train.samples.len(), none.splits.validation.samples.len()), (12, 0));
         assert_eq!(load_everything(&config).unwrap().0.samples.len(), 12);
     }
@@ -264,7 +235,7 @@ mod tests {
         let own = load(&DataConfig::default(), 0).unwrap().splits;
         let expected = emoji::load().unwrap();
         assert_eq!((own.train.classes, own.validation.classes), (expected.train.classes.clone(), expected.validation.classes.clone()));
-        let fold = load(&DataConfig { folds: Some(5), ..DataConfig::default() }, 0).unwrap().splits;
+        let fold = load(&DataConfig { validation: HoldOut::Fold { index: 0, count: 5 }, ..DataConfig::default() }, 0).unwrap().splits;
         assert_eq!(
             fold.train.classes.len() + fold.validation.classes.len(),
             expected.train.classes.len() + expected.validation.classes.len()

@@ -1,6 +1,7 @@
 //! Dividing a data set: by class, so that what is measured is how new classes are told apart, or by picture where classes are too few.
 
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use super::{Dataset, Splits};
 use crate::error::{Error, Result};
@@ -27,23 +28,62 @@ pub enum Parts {
 }
 
 /// Which training classes validate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum HoldOut {
+    /// Those that the data set itself names, or a fifth of them.
+    #[default]
+    Own,
     /// None.
     Nothing,
-    /// The last classes in the data set's order.
-    Last(usize),
+    /// The last ones in the data set's order.
+    Last {
+        /// How many.
+        #[serde(default = "few")]
+        classes: usize,
+    },
     /// Those whose name does not come before this one; names that begin with numbers are ordered by them.
-    From(String),
+    From {
+        /// Such as `071`.
+        #[serde(default)]
+        class: String,
+    },
     /// A random share of them.
-    Share(f32),
+    Share {
+        /// 0 up to, but without, 1.
+        #[serde(default = "fifth")]
+        share: f64,
+    },
     /// One of several parts of equal size, drawn at random.
     Fold {
         /// Which, from 0.
+        #[serde(default)]
         index: usize,
         /// Of how many.
+        #[serde(default = "few")]
         count: usize,
     },
+}
+
+impl HoldOut {
+    /// The share that is asked for, where it is one.
+    pub fn share(&self) -> Option<f64> {
+        match self {
+            Self::Share { share } => Some(*share),
+            _ => None,
+        }
+    }
+}
+
+/// The share of classes that is held out where nothing else is asked for.
+pub const DEFAULT_SHARE: f64 = 0.2;
+
+fn fifth() -> f64 {
+    DEFAULT_SHARE
+}
+
+fn few() -> usize {
+    5
 }
 
 /// What was left and what was held out.
@@ -65,13 +105,14 @@ pub fn hold_out(dataset: Dataset, choice: &HoldOut, seed: u64) -> Result<Divided
     let count = dataset.classes.len();
     let held: Vec<bool> = match choice {
         HoldOut::Nothing => return Ok(Divided { kept: dataset, held: Dataset::default(), by_picture: false }),
-        HoldOut::Last(last) => (0..count).map(|class| class + last >= count).collect(),
-        HoldOut::From(first) => dataset.classes.iter().map(|class| order(class) >= order(first)).collect(),
-        HoldOut::Share(share) => {
+        HoldOut::Own => return hold_out(dataset, &HoldOut::Share { share: DEFAULT_SHARE }, seed),
+        HoldOut::Last { classes } => (0..count).map(|class| class + classes >= count).collect(),
+        HoldOut::From { class: first } => dataset.classes.iter().map(|class| order(class) >= order(first)).collect(),
+        HoldOut::Share { share } => {
             if !(0.0..1.0).contains(share) {
                 return Err(Error::Config(format!("a share of {share} cannot be held out, expected 0 up to, but without, 1")));
             }
-            let wanted = (f64::from(*share) * count as f64).round() as usize;
+            let wanted = (share * count as f64).round() as usize;
             if *share > 0.0 && (wanted < FEWEST_HELD_OUT || count - wanted < FEWEST_LEFT) {
                 let (kept, held) = hold_pictures_out(dataset, *share, seed);
                 return Ok(Divided { kept, held, by_picture: true });
@@ -92,7 +133,7 @@ pub fn hold_out(dataset: Dataset, choice: &HoldOut, seed: u64) -> Result<Divided
         }
     };
     let number = held.iter().filter(|&&held| held).count();
-    if number == count || (number == 0 && *choice != HoldOut::Share(0.0)) {
+    if number == count || (number == 0 && *choice != HoldOut::Share { share: 0.0 }) {
         return Err(Error::Config(format!("{choice:?} holds {number} of {count} classes out of training, expected some but not all")));
     }
     let (held, kept) = dataset.divided(|class| held[class]);
@@ -121,12 +162,12 @@ fn first_of(order: &[usize], number: usize) -> Vec<bool> {
 
 /// Holds a share of each class's pictures out, at least two, since a picture alone has no partner to find; a class with fewer than
 /// four keeps all.
-fn hold_pictures_out(dataset: Dataset, share: f32, seed: u64) -> (Dataset, Dataset) {
+fn hold_pictures_out(dataset: Dataset, share: f64, seed: u64) -> (Dataset, Dataset) {
     let mut chosen = vec![false; dataset.samples.len()];
     for class in 0..dataset.classes.len() {
         let mut members: Vec<usize> = (0..chosen.len()).filter(|&sample| dataset.samples[sample].label == class).collect();
         members.shuffle(&mut generator(seed, Purpose::Split, 0, 1, class));
-        let wanted = if members.len() < 4 { 0 } else { ((share * members.len() as f32).round() as usize).clamp(2, members.len() - 2) };
+        let wanted = if members.len() < 4 { 0 } else { ((share * members.len() as f64).round() as usize).clamp(2, members.len() - 2) };
         for &sample in &members[..wanted] {
             chosen[sample] = true;
         }
@@ -138,24 +179,17 @@ fn hold_pictures_out(dataset: Dataset, share: f32, seed: u64) -> (Dataset, Datas
     (Dataset { classes: dataset.classes.clone(), samples: kept }, Dataset { classes: dataset.classes, samples: held })
 }
 
-/// Leaves classes with a single picture out, and says how many there were.
-pub fn without_singletons(dataset: Dataset) -> (Dataset, usize) {
-    let sizes = dataset.class_sizes();
-    let (kept, left_out) = dataset.divided(|class| sizes[class] >= 2);
-    (kept, left_out.classes.len())
-}
-
 /// The three parts of what a reader found, and what to tell about them.
 ///
 /// Classes with one picture are left out of training and validation. What has no parts gives `test_share` of its classes for testing
-/// first. A validation part that the data set names is used unless `validation` is given; then it joins training before the choice.
+/// first. A validation part that the data set names is used for [`HoldOut::Own`]; otherwise it joins training before the choice.
 ///
 /// # Errors
 /// As [`hold_out`].
-pub fn divide(parts: Parts, validation: Option<&HoldOut>, default_share: f32, test_share: f32, seed: u64) -> Result<(Splits, Vec<String>)> {
+pub fn divide(parts: Parts, validation: &HoldOut, test_share: f64, seed: u64) -> Result<(Splits, Vec<String>)> {
     let mut notes = Vec::new();
     let mut drop_singletons = |dataset: Dataset, what: &str| {
-        let (kept, singletons) = without_singletons(dataset);
+        let (kept, singletons) = dataset.without_singletons();
         if singletons > 0 {
             notes.push(format!("{singletons} classes with a single picture are left out of {what}."));
         }
@@ -165,7 +199,7 @@ pub fn divide(parts: Parts, validation: Option<&HoldOut>, default_share: f32, te
         Parts::Whole(dataset) => {
             let dataset = drop_singletons(dataset, "training, validation and test");
             // Another seed than for validation, so that the two choices do not follow each other.
-            let Divided { kept, held, by_picture } = hold_out(dataset, &HoldOut::Share(test_share), seed ^ 0x7e57)?;
+            let Divided { kept, held, by_picture } = hold_out(dataset, &HoldOut::Share { share: test_share }, seed ^ 0x7e57)?;
             if by_picture {
                 notes.push(too_few(&kept, &held, "tested"));
             }
@@ -178,10 +212,10 @@ pub fn divide(parts: Parts, validation: Option<&HoldOut>, default_share: f32, te
         }
     };
     let (train, held) = match (validation, given) {
-        (None, Some(given)) => (train, given),
+        (HoldOut::Own, Some(given)) => (train, given),
         (choice, given) => {
             let whole = given.into_iter().fold(train, Dataset::joined);
-            let Divided { kept, held, by_picture } = hold_out(whole, choice.unwrap_or(&HoldOut::Share(default_share)), seed)?;
+            let Divided { kept, held, by_picture } = hold_out(whole, choice, seed)?;
             if by_picture {
                 notes.push(too_few(&kept, &held, "validated"));
             }
@@ -227,9 +261,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_and_no_class_crosses(sizes in prop::collection::vec(1usize..9, 2..60), share in 0.05f32..0.6, seed: u64) {
+        fn nothing_is_lost_and_no_class_crosses(sizes in prop::collection::vec(1usize..9, 2..60), share in 0.05f64..0.6, seed: u64) {
             let whole = dataset(&sizes);
-            let Divided { kept, held, by_picture } = hold_out(whole.clone(), &HoldOut::Share(share), seed).unwrap();
+            let Divided { kept, held, by_picture } = hold_out(whole.clone(), &HoldOut::Share { share }, seed).unwrap();
             prop_assert_eq!(kept.samples.len() + held.samples.len(), whole.samples.len());
             prop_assert_eq!(&(&names(&kept) | &names(&held)), &names(&whole));
             if by_picture {
@@ -260,19 +294,19 @@ mod tests {
     #[test]
     fn the_last_classes_and_those_from_a_number() {
         let held = |choice| hold_out(dataset(&[2; 12]), &choice, 0).unwrap().held.classes;
-        assert_eq!(held(HoldOut::Last(2)), ["011.name", "012.name"]);
-        assert_eq!(held(HoldOut::From("011".into())), ["011.name", "012.name"]);
-        assert_eq!(held(HoldOut::From("11".into())), ["011.name", "012.name"]);
+        assert_eq!(held(HoldOut::Last { classes: 2 }), ["011.name", "012.name"]);
+        assert_eq!(held(HoldOut::From { class: "011".into() }), ["011.name", "012.name"]);
+        assert_eq!(held(HoldOut::From { class: "11".into() }), ["011.name", "012.name"]);
         let refused = |choice| hold_out(dataset(&[2; 12]), &choice, 0).unwrap_err().to_string();
-        assert!(refused(HoldOut::Last(12)).contains("12 of 12 classes"));
-        assert!(refused(HoldOut::From("013".into())).contains("0 of 12"));
-        assert!(refused(HoldOut::Share(1.0)).contains("share of 1"));
+        assert!(refused(HoldOut::Last { classes: 12 }).contains("12 of 12 classes"));
+        assert!(refused(HoldOut::From { class: "013".into() }).contains("0 of 12"));
+        assert!(refused(HoldOut::Share { share: 1.0 }).contains("share of 1"));
         assert!(refused(HoldOut::Fold { index: 3, count: 3 }).contains("fold 3 of 3"));
     }
 
     #[test]
     fn five_classes_of_eight_pictures_are_divided_by_picture() {
-        let (splits, notes) = divide(Parts::Whole(dataset(&[8; 5])), None, 0.2, 0.2, 0).unwrap();
+        let (splits, notes) = divide(Parts::Whole(dataset(&[8; 5])), &HoldOut::Own, 0.2, 0).unwrap();
         let sizes = [&splits.train, &splits.validation, &splits.test].map(|part| (part.classes.len(), part.samples.len()));
         assert_eq!(sizes, [(5, 20), (5, 10), (5, 10)]);
         assert_eq!(notes.len(), 2);
@@ -282,12 +316,12 @@ mod tests {
     #[test]
     fn singletons_are_counted_and_given_parts_respected() {
         let parts = || Parts::Given { train: dataset(&[2, 1, 3]), validation: Some(dataset(&[2; 4])), test: dataset(&[1, 2]) };
-        let (splits, notes) = divide(parts(), None, 0.2, 0.2, 0).unwrap();
+        let (splits, notes) = divide(parts(), &HoldOut::Own, 0.2, 0).unwrap();
         assert_eq!(splits.train.classes, ["001.name", "003.name"]);
         assert_eq!((splits.validation.classes.len(), splits.test.classes.len()), (4, 2));
         assert_eq!(notes, ["1 classes with a single picture are left out of training."]);
         // Asked for another choice, the given validation classes train too: the names here overlap, so 001 to 004 are left.
-        let (splits, _) = divide(parts(), Some(&HoldOut::Last(1)), 0.2, 0.2, 0).unwrap();
+        let (splits, _) = divide(parts(), &HoldOut::Last { classes: 1 }, 0.2, 0).unwrap();
         assert_eq!((splits.train.classes.len(), splits.validation.classes.len()), (3, 1));
     }
 }

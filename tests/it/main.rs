@@ -1,8 +1,11 @@
 //! The library from outside.
 #![allow(clippy::unwrap_used)]
 
+mod adversarial;
+mod architecture;
 mod dada_golden;
 mod evaluate_golden;
 mod evaluate_oracle;
 mod golden;
 mod loss_golden;
+mod runs;

@@ -1,0 +1,151 @@
+//! Whole runs of the program on a tiny configuration: reproducible, resumable, and clear about mistakes.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const TINY: [&str; 9] = [
+    "preprocess.resize=16",
+    "preprocess.crop=16",
+    "encoder.backbone.stem=8",
+    "encoder.backbone.channels=[8, 16]",
+    "encoder.dim=16",
+    "dada.domain.hidden=[32]",
+    "dada.category.hidden=[32]",
+    "dada.d_warmup_epochs=0",
+    "train.epochs=2",
+];
+
+fn train(folder: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dada"));
+    command.arg("train").arg("--out").arg(folder).stdout(Stdio::null()).stderr(Stdio::piped());
+    for setting in TINY.iter().chain(more.iter().filter(|argument| !argument.starts_with("--"))) {
+        command.args(["--set", setting]);
+    }
+    command.args(more.iter().filter(|argument| argument.starts_with("--")));
+    command
+}
+
+fn succeed(folder: &Path, more: &[&str]) {
+    let output = train(folder, more).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn metrics(folder: &Path) -> Value {
+    let mut metrics: Value = serde_json::from_slice(&std::fs::read(folder.join("metrics.json")).unwrap()).unwrap();
+    metrics.as_object_mut().unwrap().remove("seconds").unwrap();
+    metrics
+}
+
+/// Everything but the clock is the same, down to the optimizers' moments.
+fn assert_same(a: &Path, b: &Path) {
+    assert_eq!(metrics(a), metrics(b));
+    let files = ["model/model.safetensors", "checkpoints/last/proxies.safetensors", "checkpoints/last/adam-encoder.safetensors"];
+    for file in files.into_iter().chain(["checkpoints/last/discriminators.safetensors", "checkpoints/last/adam-discriminators.safetensors"])
+    {
+        assert!(std::fs::read(a.join(file)).unwrap() == std::fs::read(b.join(file)).unwrap(), "{file} differs");
+    }
+}
+
+#[test]
+fn a_run_is_reproducible_whatever_the_threads_and_survives_being_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, four, killed] = ["one", "four", "killed"].map(|name| folder.path().join(name));
+    let started = Instant::now();
+    succeed(&one, &["train.loader_threads=1"]);
+    let whole = started.elapsed();
+    succeed(&four, &["train.loader_threads=4"]);
+    assert_same(&one, &four);
+
+    for share in [0.35, 0.5, 0.65] {
+        let resume: &[&str] = if killed.exists() { &["--resume"] } else { &[] };
+        let mut child = train(&killed, resume).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(share).max(Duration::from_millis(300)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    succeed(&killed, &["--resume"]);
+    assert_same(&one, &killed);
+}
+
+#[test]
+fn ctrl_c_leaves_a_checkpoint_in_the_middle_of_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    succeed(&whole, &[]);
+
+    let child = train(&stopped, &["train.journal_every=1"]).spawn().unwrap();
+    let journal = stopped.join("journal.jsonl");
+    let started = Instant::now();
+    while std::fs::metadata(&journal).map_or(0, |file| file.len()) == 0 && started.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // SAFETY: the signal goes to a child that has not been waited for, so its number is still its own.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{message}");
+    assert!(message.contains("--resume"), "{message}");
+    succeed(&stopped, &["train.journal_every=1", "--resume"]);
+    assert_eq!(metrics(&whole), metrics(&stopped));
+}
+
+#[test]
+fn without_dada_the_plain_loss_is_trained_and_the_journal_shows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, compat] = ["plain", "compat"].map(|name| folder.path().join(name));
+    succeed(&plain, &["dada.enabled=false", "train.epochs=1"]);
+    succeed(&compat, &["dada.mode=compat", "train.epochs=1", "train.class_mixup=true"]);
+    let terms = |folder: &Path| {
+        let journal = std::fs::read_to_string(folder.join("journal.jsonl")).unwrap();
+        serde_json::from_str::<Value>(journal.lines().next().unwrap()).unwrap()["terms"].clone()
+    };
+    let [plain, compat] = [terms(&plain), terms(&compat)];
+    assert!(plain["proxy_loss"].is_f64() && plain["domain"].is_null() && plain["proxy_cosine"].is_f64());
+    for term in ["proxy_loss", "domain", "risk", "discrepancy", "domain_accuracy", "proxy_cosine"] {
+        assert!(compat[term].is_f64(), "{term}: {compat}");
+    }
+}
+
+fn refused(mut command: Command) -> String {
+    let Output { status, stderr, .. } = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    let message = String::from_utf8_lossy(&stderr).into_owned();
+    assert!(!status.success() && !message.contains("panicked"), "{message}");
+    message
+}
+
+#[test]
+fn mistakes_end_with_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let with = |setting: &str| refused(train(&out, &[setting]));
+    assert!(with("train.epoch=3").contains("nearest valid one is train.epochs"));
+    assert!(with("train.epochs=\"three\"").contains("epochs"));
+    assert!(with("sampler.batch_size=31").contains("multiple of sampler.images_per_class"));
+    assert!(with("device=abacus").contains("cpu"));
+    assert!(!out.exists(), "a refused configuration leaves nothing behind");
+    let mut missing = Command::new(env!("CARGO_BIN_EXE_dada"));
+    missing.args(["train", "no-such-file.toml"]);
+    assert!(refused(missing).contains("no-such-file.toml"));
+}
+
+#[test]
+fn a_run_folder_is_not_overwritten_nor_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    succeed(&out, &["train.epochs=1"]);
+    assert!(refused(train(&out, &["train.epochs=1"])).contains("--resume"));
+    assert!(refused(train(&out, &["train.epochs=3", "--resume"])).contains("train.epochs is 1 there and 3 here"));
+    succeed(&out, &["train.epochs=1", "--resume"]);
+
+    let lock = std::fs::File::create(out.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(refused(train(&out, &["train.epochs=1", "--resume"])).contains("in use"));
+    drop(lock);
+
+    std::fs::write(folder.path().join("precious"), "mine").unwrap();
+    assert!(refused(train(folder.path(), &[])).contains("not empty"));
+    assert_eq!(std::fs::read_to_string(folder.path().join("precious")).unwrap(), "mine");
+}
