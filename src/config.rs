@@ -266,10 +266,6 @@ fn merge(table: &mut Table, layer: &Table, path: &str) -> Result<()> {
         match (table.get_mut(key), value) {
             (Some(Value::Table(table)), Value::Table(layer)) => merge(table, layer, &full)?,
             (Some(slot), value) => *slot = value.clone(),
-            // Keys without a default: the section itself refuses those that it does not know.
-            (None, value) if path == "data" => {
-                table.insert(key.clone(), value.clone());
-            }
             (None, _) => return Err(Error::Config(unknown(key, &full, table))),
         }
     }
@@ -357,16 +353,6 @@ mod tests {
         assert!(RunConfig::resolve(&[missing]).unwrap_err().to_string().contains("factor"));
         let misspelt = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4, factor = 0.45, evry = 2 } }").unwrap();
         assert!(RunConfig::resolve(&[layer, misspelt]).unwrap_err().to_string().contains("evry"));
-    }
-
-    #[test]
-    fn sections_with_optional_keys_take_them_and_no_others() {
-        let layer =
-            |text: &str| RunConfig::resolve(&[toml::from_str(&format!("data = {{ source = \"cub200\", path = \"x\", {text} }}")).unwrap()]);
-        let config = layer("validation_from = \"071\"").unwrap();
-        assert_eq!(config.data.validation_from.as_deref(), Some("071"));
-        assert_eq!(RunConfig::resolve(&[toml::from_str(&config.to_toml()).unwrap()]).unwrap(), config);
-        assert!(layer("validation_form = \"071\"").unwrap_err().to_string().contains("validation_from"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl World {
         let [data, weights, cache] = ["data", "backbone.safetensors", "cache"].map(|name| self.path(name).display().to_string());
         let base = format!(
             r#"
-            data = {{ source = "cub200", path = "{data}", validation_from = "009" }}
+            data = {{ source = "cub200", path = "{data}", validation = {{ name = "from", class = "009" }} }}
             preprocess = {{ resize = 16, crop = 16, mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5] }}
             sampler = {{ batch_size = 8, images_per_class = 2 }}
             encoder = {{ dim = 6, weights = "{weights}", backbone = {{ name = "convnet", stem = 4, channels = [6, 8] }} }}
@@ -193,9 +193,7 @@ fn a_pca_head_of_full_dimension_scores_as_centred_features_and_is_kept_when_trai
 #[test]
 fn without_validation_classes_the_last_epoch_is_kept() {
     let world = World::new();
-    let config = world.config("");
-    let all =
-        RunConfig { data: crate::data::DataConfig { validation_from: None, validation_classes: Some(0), ..config.data.clone() }, ..config };
+    let all = world.config("data = { validation = { name = \"nothing\" } }");
     let outcome = train(&all, &world.path("all"), false, &AtomicBool::new(false), &mut |_| ()).unwrap();
     let Outcome::Finished(metrics) = outcome else { unreachable!("nobody raised the flag") };
     assert!(metrics.test.is_empty() && metrics.validation.is_empty() && metrics.frozen.is_none());
