@@ -216,7 +216,7 @@ impl fmt::Display for Report {
         let describe = |group: &Duplicates| {
             group.pictures.iter().map(|[part, class, name]| format!("{part} {class} {name}")).collect::<Vec<_>>().join(" = ")
         };
-        let kinds: [(&str, fn(&Duplicates) -> bool); 3] = [
+        let kinds: [(&str, Belongs); 3] = [
             ("identical pictures in different parts", |group| group.across_parts),
             ("identical pictures in different classes", |group| group.across_classes && !group.across_parts),
             ("identical pictures in one class", |group| !group.across_classes && !group.across_parts),
@@ -228,6 +228,9 @@ impl fmt::Display for Report {
         writeln!(out, "{}", if self.is_sound() { "Nothing here spoils a result." } else { "Some of this spoils results: see above." })
     }
 }
+
+/// Chooses groups of duplicates.
+type Belongs = fn(&Duplicates) -> bool;
 
 fn list(out: &mut fmt::Formatter<'_>, what: &str, items: impl Iterator<Item = String>) -> fmt::Result {
     let items: Vec<String> = items.collect();
