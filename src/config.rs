@@ -228,8 +228,9 @@ fn switch_variants(table: &mut Table, layer: &Table) -> Result<()> {
     fn switch(table: &mut Table, layer: &Table) -> bool {
         let tag =
             TAGS.into_iter().find(|tag| table.contains_key(*tag) && layer.get(*tag).is_some_and(|value| Some(value) != table.get(*tag)));
-        if let Some(tag) = tag {
-            *table = Table::from_iter([(tag.to_owned(), layer[tag].clone())]);
+        if tag.is_some() {
+            // With its own keys: not every variant has a default for all of them.
+            *table = layer.clone();
             return true;
         }
         let mut switched = false;
@@ -265,10 +266,6 @@ fn merge(table: &mut Table, layer: &Table, path: &str) -> Result<()> {
         match (table.get_mut(key), value) {
             (Some(Value::Table(table)), Value::Table(layer)) => merge(table, layer, &full)?,
             (Some(slot), value) => *slot = value.clone(),
-            // Keys without a default: the section itself refuses those that it does not know.
-            (None, value) if path == "data" => {
-                table.insert(key.clone(), value.clone());
-            }
             (None, _) => return Err(Error::Config(unknown(key, &full, table))),
         }
     }
@@ -344,6 +341,26 @@ mod tests {
         for (setting, expected) in cases {
             let message = resolve(&[setting]).unwrap_err().to_string();
             assert!(message.contains(expected), "{setting}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_variant_brings_the_keys_it_cannot_do_without() {
+        let layer: Table = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4, factor = 0.45 } }").unwrap();
+        let config = RunConfig::resolve(std::slice::from_ref(&layer)).unwrap();
+        assert_eq!(config.optimizer.schedule, crate::train::schedule::Schedule::Step { every: 4, factor: 0.45 });
+        let missing = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4 } }").unwrap();
+        assert!(RunConfig::resolve(&[missing]).unwrap_err().to_string().contains("factor"));
+        let misspelt = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4, factor = 0.45, evry = 2 } }").unwrap();
+        assert!(RunConfig::resolve(&[layer, misspelt]).unwrap_err().to_string().contains("evry"));
+    }
+
+    #[test]
+    fn every_configuration_in_the_folder_resolves() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            RunConfig::load(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         }
     }
 

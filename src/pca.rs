@@ -31,7 +31,7 @@ pub fn principal_components(rows: &[f32], features: usize, count: usize, device:
         let expected = format!("at most the {features} features of the backbone: set encoder.dim or encoder.head_init");
         return Err(Error::mismatch("dimensions of a PCA", count, expected));
     }
-    if rows.is_empty() || rows.len() % features != 0 {
+    if rows.is_empty() || !rows.len().is_multiple_of(features) {
         return Err(Error::mismatch("features for a PCA", format!("{} values", rows.len()), format!("rows of {features}")));
     }
     let n = (rows.len() / features) as f64;
@@ -41,7 +41,8 @@ pub fn principal_components(rows: &[f32], features: usize, count: usize, device:
     }
     let mut covariance = Tensor::<2>::zeros([features; 2], (device, DType::F64));
     for chunk in rows.chunks(CHUNK * features) {
-        let centred: Vec<f64> = chunk.chunks_exact(features).flat_map(|row| row.iter().zip(&mean).map(|(x, mean)| f64::from(*x) - mean)).collect();
+        let centred: Vec<f64> =
+            chunk.chunks_exact(features).flat_map(|row| row.iter().zip(&mean).map(|(x, mean)| f64::from(*x) - mean)).collect();
         let shape = [chunk.len() / features, features];
         let centred = Tensor::<2>::from_data(TensorData::new(centred, shape), (device, DType::F64));
         covariance = covariance + centred.clone().transpose().matmul(centred);
@@ -66,7 +67,10 @@ pub fn principal_components(rows: &[f32], features: usize, count: usize, device:
 impl Components {
     /// The projection y = W x + b onto the components, centred: (W `[count, features]`, b `[count]`).
     pub fn projection(&self) -> (Vec<f32>, Vec<f32>) {
-        let bias = self.directions.chunks_exact(self.mean.len()).map(|row| -row.iter().zip(&self.mean).map(|(w, mean)| w * mean).sum::<f64>() as f32);
+        let bias = self
+            .directions
+            .chunks_exact(self.mean.len())
+            .map(|row| -row.iter().zip(&self.mean).map(|(w, mean)| w * mean).sum::<f64>() as f32);
         (self.directions.iter().map(|value| *value as f32).collect(), bias.collect())
     }
 }

@@ -13,8 +13,8 @@ use super::tune::Cut;
 use super::{At, Event, KS};
 use crate::backbone::Features;
 use crate::config::RunConfig;
-use crate::data::{Dataset, Roles};
 use crate::data::loader::{Batch, Loader, Training};
+use crate::data::{Dataset, Roles};
 use crate::embed::images;
 use crate::encoder::{Encoder, Input};
 use crate::error::{Error, Result};
@@ -130,7 +130,9 @@ impl<'a> Base<'a> {
         let width = self.width(cut)?;
         let gib = (expected * width * 4) as f64 / f64::from(1u32 << 30);
         if gib > config.train.cache_gib {
-            observe(Event::Note(format!("the frozen part's results would take {gib:.1} GiB, more than train.cache_gib: computed in every step")));
+            observe(Event::Note(format!(
+                "the frozen part's results would take {gib:.1} GiB, more than train.cache_gib: computed in every step"
+            )));
             return Ok(None);
         }
         observe(Event::Note(format!("frozen part: {pictures} pictures, {} views of each", 1 + views)));
@@ -233,7 +235,12 @@ impl Kept {
 
 impl Part {
     /// Steps of an epoch from `at` on: what the part of the network that learns is given, and the class of each row.
-    pub fn batches<'a>(&'a self, base: &'a Base, batches: Vec<Vec<usize>>, at: At) -> Box<dyn Iterator<Item = Result<(Input, Vec<usize>)>> + 'a> {
+    pub fn batches<'a>(
+        &'a self,
+        base: &'a Base,
+        batches: Vec<Vec<usize>>,
+        at: At,
+    ) -> Box<dyn Iterator<Item = Result<(Input, Vec<usize>)>> + 'a> {
         let Base { config, device, cut, .. } = *base;
         let tracking = device.clone().autodiff();
         if let Some(kept) = &self.kept {

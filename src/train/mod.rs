@@ -31,7 +31,7 @@ use self::start::Before;
 use self::step::{Learner, Record};
 use self::tune::Tune;
 use crate::config::RunConfig;
-use crate::data::sampler::epoch_batches;
+use crate::data::sampler::{SamplerConfig, epoch_batches};
 use crate::data::{self, Dataset, Loaded, Split};
 use crate::embed::embed;
 use crate::encoder::Encoder;
@@ -181,7 +181,11 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     let labels = train.dataset.labels();
     let classes = &train.dataset.classes;
     let untrained = start::with_head(encoder, &base, &train, config, observe)?;
+    let sampler = fitting(&config.sampler, classes.len(), observe);
     let before = before(&base, &untrained.valid(), &validation, config, observe)?;
+    if let Some(told) = before.as_ref().and_then(Before::told) {
+        observe(Event::Note(told));
+    }
 
     let mut learner = Learner::new(untrained.clone(), config, classes.len(), &mut init);
     let mut at = At::default();
@@ -207,7 +211,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
 
     let mut record = Record::default();
     while at.epoch < config.train.epochs {
-        let batches = epoch_batches(&labels, &config.sampler, config.seed, at.epoch)?;
+        let batches = epoch_batches(&labels, &sampler, config.seed, at.epoch)?;
         let steps = batches.len();
         for batch in train.batches(&base, batches, at) {
             let (input, labels) = batch?;
@@ -257,7 +261,8 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
         true => Ok(Figures::new()),
         false => Ok::<_, Error>(report::figures(&part.score(&part.embed(encoder, config, &device)?)?)),
     };
-    let (frozen, before_test) = self::before(&base, &untrained.valid(), test, config, observe)?.map(|before| before.figures()).unwrap_or_default();
+    let (frozen, before_test) =
+        self::before(&base, &untrained.valid(), test, config, observe)?.map(|before| before.figures()).unwrap_or_default();
     let metrics = Metrics {
         measured_on,
         test: figures(&chosen, test)?,
@@ -276,19 +281,20 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     Ok(Outcome::Finished(metrics))
 }
 
-/// What a part scores before training, if it has pictures; said for a pre-trained backbone.
+/// Batches that so few classes can fill: with a class at most once in each.
+fn fitting(sampler: &SamplerConfig, classes: usize, observe: &mut dyn FnMut(Event)) -> SamplerConfig {
+    let most = classes * sampler.images_per_class;
+    if sampler.replacement || sampler.batch_size <= most || most == 0 {
+        return sampler.clone();
+    }
+    observe(Event::Note(format!("{classes} training classes: batches of {most} pictures instead of {}", sampler.batch_size)));
+    SamplerConfig { batch_size: most, ..sampler.clone() }
+}
+
+/// What a part scores before training, if it has pictures.
 fn before(base: &Base, untrained: &Encoder, part: &Part, config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Option<Before>> {
-    if part.dataset.samples.is_empty() {
-        return Ok(None);
-    }
-    let before = Before::measure(base, untrained, part, config, observe)?;
-    if let Some(frozen) = &before.frozen {
-        let told = |retrieval: &Retrieval| format!("recall@1 {:.4}, map@r {:.4}", retrieval.means.precision_at_1, retrieval.means.map_at_r);
-        let (frozen, untrained) = (told(frozen), told(&before.untrained));
-        let classes = part.dataset.classes.len();
-        observe(Event::Note(format!("before training, on {classes} other classes: frozen features {frozen}; with the new head {untrained}")));
-    }
-    Ok(Some(before))
+    let measure = || Before::measure(base, untrained, part, config, observe);
+    (!part.dataset.samples.is_empty()).then(measure).transpose()
 }
 
 /// Takes a run folder for this process: a new one, or, to resume, one with this very configuration.
@@ -369,13 +375,18 @@ pub fn plan(config: &RunConfig) -> Result<Vec<String>> {
         }
     })?;
     let train = loaded.splits.train;
-    let steps = epoch_batches(&train.labels(), &config.sampler, config.seed, 0)?.len();
+    let sampler = fitting(&config.sampler, train.classes.len(), &mut |event| {
+        if let Event::Note(note) = event {
+            lines.push(note);
+        }
+    });
+    let steps = epoch_batches(&train.labels(), &sampler, config.seed, 0)?.len();
     let mut init = Initializer::new(&config.device.open(), config.seed);
     let encoder = config.encoder.init(&mut init);
     config.train.tune.check(&config.encoder.backbone, encoder.backbone.stages())?;
     let learner = Learner::new(encoder, config, train.classes.len(), &mut init);
     let discriminators = learner.discriminators.as_ref().map_or(0, Module::num_params);
-    lines.push(format!("{} epochs of {steps} steps of {} pictures", config.train.epochs, config.sampler.batch_size));
+    lines.push(format!("{} epochs of {steps} steps of {} pictures", config.train.epochs, sampler.batch_size));
     lines.push(format!(
         "{} weights in the encoder, {} in the proxies, {discriminators} in the discriminators",
         learner.encoder.num_params(),
@@ -383,3 +394,6 @@ pub fn plan(config: &RunConfig) -> Result<Vec<String>> {
     ));
     Ok(lines)
 }
+
+#[cfg(test)]
+mod tests;

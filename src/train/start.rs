@@ -77,6 +77,13 @@ impl Before {
         Ok(Self { frozen, untrained: part.score(&part.embeddings(x)?)? })
     }
 
+    /// Both results in a sentence, for a pre-trained backbone.
+    pub fn told(&self) -> Option<String> {
+        let told = |retrieval: &Retrieval| format!("recall@1 {:.4}, map@r {:.4}", retrieval.means.precision_at_1, retrieval.means.map_at_r);
+        let frozen = told(self.frozen.as_ref()?);
+        Some(format!("validation before training: frozen features {frozen}; with the new head {}", told(&self.untrained)))
+    }
+
     /// Both results as names and values.
     pub fn figures(&self) -> (Option<Figures>, Figures) {
         (self.frozen.as_ref().map(report::figures), report::figures(&self.untrained))

@@ -1,0 +1,232 @@
+//! The loop on a small folder of pictures, with a small network whose weights stand for pre-trained ones.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use image::{Rgb, RgbImage};
+use tempfile::TempDir;
+use toml::Table;
+
+use super::*;
+use crate::backbone::weights::write_safetensors;
+use crate::parameters;
+
+/// Twelve classes of six pictures: stripes of a class's own direction and colour, with noise.
+fn pictures(root: &Path) {
+    for class in 0..12u32 {
+        let folder = root.join(format!("{:03}.class", class + 1));
+        fs::create_dir_all(&folder).unwrap();
+        for picture in 0..6u32 {
+            let value = |x: u32, y: u32| {
+                let stripe = ((x * (class % 4 + 1) + y * (class / 4 + 1) + picture) / 3) % 2;
+                let noise = (x * 31 + y * 17 + picture * 13 + class * 7) % 23;
+                Rgb([(stripe * 150 + noise) as u8, (class * 18 + noise) as u8, (200 - stripe * 90 + noise) as u8])
+            };
+            RgbImage::from_fn(16, 16, value).save(folder.join(format!("{picture}.png"))).unwrap();
+        }
+    }
+}
+
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        pictures(&world.path("data"));
+        let backbone = world.config("").encoder.backbone.init(&mut Initializer::new(&Device::flex(), 77));
+        write_safetensors(&parameters::tensors(&backbone), &world.path("backbone.safetensors")).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A small run on the folder, changed by lines of TOML.
+    fn config(&self, changes: &str) -> RunConfig {
+        let [data, weights, cache] = ["data", "backbone.safetensors", "cache"].map(|name| self.path(name).display().to_string());
+        let base = format!(
+            r#"
+            data = {{ source = "cub200", path = "{data}", validation = {{ name = "from", class = "009" }} }}
+            preprocess = {{ resize = 16, crop = 16, mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5] }}
+            sampler = {{ batch_size = 8, images_per_class = 2 }}
+            encoder = {{ dim = 6, weights = "{weights}", backbone = {{ name = "convnet", stem = 4, channels = [6, 8] }} }}
+            train = {{ epochs = 2, tune = "frozen", views = 2, cache = "{cache}" }}
+            dada = {{ d_warmup_epochs = 0, domain = {{ hidden = [8] }}, category = {{ hidden = [8] }} }}
+            "#
+        );
+        let layers: [Table; 2] = [toml::from_str(&base).unwrap(), toml::from_str(changes).unwrap()];
+        RunConfig::resolve(&layers).unwrap()
+    }
+
+    fn train(&self, name: &str, changes: &str) -> (Metrics, Vec<String>) {
+        let mut notes = Vec::new();
+        let outcome = train(&self.config(changes), &self.path(name), false, &AtomicBool::new(false), &mut |event| {
+            if let Event::Note(note) = event {
+                notes.push(note);
+            }
+        });
+        match outcome.unwrap() {
+            Outcome::Finished(metrics) => (metrics, notes),
+            Outcome::Stopped(_) => unreachable!("nobody raised the flag"),
+        }
+    }
+
+    fn refused(&self, changes: &str) -> String {
+        let outcome = train(&self.config(changes), &self.path("refused"), true, &AtomicBool::new(false), &mut |_| ());
+        fs::remove_dir_all(self.path("refused")).unwrap();
+        outcome.err().expect("an error").to_string()
+    }
+
+    fn encoder(&self, run: &str) -> parameters::NamedTensors {
+        crate::backbone::weights::read_safetensors(&self.path(run).join("checkpoints/last/encoder.safetensors")).unwrap()
+    }
+
+    fn caches(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = fs::read_dir(self.path("cache")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    }
+}
+
+fn equal(a: &Metrics, b: &Metrics) -> bool {
+    Metrics { seconds: 0.0, ..a.clone() } == Metrics { seconds: 0.0, ..b.clone() }
+}
+
+fn computed(notes: &[String]) -> usize {
+    notes.iter().filter(|note| note.starts_with("frozen part:")).count()
+}
+
+#[test]
+fn a_frozen_run_keeps_its_features_and_the_next_one_uses_them() {
+    let world = World::new();
+    let (first, notes) = world.train("first", "");
+    assert_eq!(computed(&notes), 2, "{notes:?}");
+    assert_eq!(first.measured_on, Split::Validation);
+    assert!(first.frozen.is_some() && first.validation_frozen == first.frozen);
+    assert!(notes.iter().any(|note| note.contains("frozen features recall@1") && note.contains("with the new head")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("no test classes")), "{notes:?}");
+    let kept = world.caches();
+    assert_eq!(kept.len(), 2);
+
+    let (again, notes) = world.train("again", "");
+    assert_eq!(computed(&notes), 0, "{notes:?}");
+    assert!(equal(&first, &again));
+    assert_eq!(world.encoder("first"), world.encoder("again"));
+
+    // A file that was damaged is told of, made again, and makes no difference.
+    let mut bytes = fs::read(&kept[0]).unwrap();
+    *bytes.last_mut().unwrap() ^= 0x40;
+    fs::write(&kept[0], bytes).unwrap();
+    let (mended, notes) = world.train("mended", "");
+    assert_eq!(computed(&notes), 1, "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("checksum") && note.contains("computed again")), "{notes:?}");
+    assert!(equal(&first, &mended));
+}
+
+#[test]
+fn only_what_is_to_learn_learns() {
+    let world = World::new();
+    let changed = |changes: &str| -> Vec<String> {
+        let name = format!("run {changes}").replace(['/', '\n'], " ");
+        world.train(&name, changes);
+        let before = crate::backbone::weights::read_safetensors(&world.path("backbone.safetensors")).unwrap();
+        let after = world.encoder(&name);
+        before.into_iter().filter(|(key, data)| after[&format!("backbone.{key}")] != *data).map(|(key, _)| key).collect()
+    };
+    assert_eq!(changed(""), [""; 0]);
+    for kept in ["4.0", "0.0"] {
+        let last = changed(&format!("train = {{ tune = {{ last_stages = 1 }}, cache_gib = {kept} }}"));
+        assert!(!last.is_empty() && last.iter().all(|key| key.starts_with("layers.1.")), "{last:?}");
+    }
+    let full = changed("train = { tune = \"full\" }");
+    assert!(full.iter().any(|key| key.starts_with("conv1")) && full.iter().any(|key| key.starts_with("layers.1.")), "{full:?}");
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_bit_for_bit() {
+    let world = World::new();
+    for (name, changes) in [("frozen", ""), ("stages", "train = { tune = { last_stages = 1 } }")] {
+        let (whole, _) = world.train(&format!("{name} whole"), changes);
+        let folder = world.path(&format!("{name} parts"));
+        let (config, stop) = (world.config(changes), AtomicBool::new(false));
+        let mut resume = false;
+        let parts = loop {
+            let mut steps = 0;
+            stop.store(false, Ordering::Relaxed);
+            let outcome = train(&config, &folder, resume, &stop, &mut |event| {
+                if let Event::Step { .. } = event {
+                    steps += 1;
+                    stop.store(steps == 4, Ordering::Relaxed);
+                }
+            });
+            resume = true;
+            if let Outcome::Finished(metrics) = outcome.unwrap() {
+                break metrics;
+            }
+        };
+        assert!(equal(&whole, &parts), "{name}");
+        assert_eq!(world.encoder(&format!("{name} whole")), world.encoder(&format!("{name} parts")), "{name}");
+    }
+}
+
+#[test]
+fn a_pca_head_of_full_dimension_scores_as_centred_features_and_is_kept_when_training_harms() {
+    let world = World::new();
+    // Steps of this size destroy what there is.
+    let harm = "encoder = { dim = 8, layer_norm = false }\noptimizer = { encoder = { learning_rate = 300.0 } }";
+    let (metrics, _) = world.train("harm", harm);
+    assert!(metrics.test["map@r"] >= metrics.untrained["map@r"]);
+    if metrics.best_epoch.is_none() {
+        assert_eq!(metrics.test, metrics.untrained);
+    }
+    let (random, _) = world.train("random", "encoder = { head_init = \"random\" }");
+    let (pca, _) = world.train("pca", "encoder = { head_init = \"pca\" }");
+    assert_eq!(random.frozen, pca.frozen);
+    assert_ne!(random.untrained, pca.untrained);
+}
+
+#[test]
+fn without_validation_classes_the_last_epoch_is_kept() {
+    let world = World::new();
+    let all = world.config("data = { validation = { name = \"nothing\" } }");
+    let outcome = train(&all, &world.path("all"), false, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    let Outcome::Finished(metrics) = outcome else { unreachable!("nobody raised the flag") };
+    assert!(metrics.test.is_empty() && metrics.validation.is_empty() && metrics.frozen.is_none());
+    assert_eq!(metrics.best_epoch, Some(1));
+    assert!(world.path("all").join("model/model.safetensors").is_file());
+}
+
+#[test]
+fn few_classes_make_small_batches() {
+    let world = World::new();
+    let (_, notes) = world.train("few", "sampler = { batch_size = 60 }");
+    assert!(notes.iter().any(|note| note == "8 training classes: batches of 16 pictures instead of 60"), "{notes:?}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let world = World::new();
+    assert!(world.refused("encoder = { weights = \"/nowhere/x.safetensors\" }").contains("/nowhere/x.safetensors"));
+    let message = world.refused("train = { tune = { last_stages = 3 } }");
+    assert!(message.contains("last_stages is 3") && message.contains("1 to 2"), "{message}");
+    fs::write(world.path("preprocessor_config.json"), r#"{"resize":16,"crop":16,"mean":[0.4,0.4,0.4],"std":[0.5,0.5,0.5],"squash":false}"#)
+        .unwrap();
+    let message = world.refused("");
+    assert!(message.contains("0.4") && message.contains("0.5") && message.contains("backbone.safetensors"), "{message}");
+}
+
+#[test]
+fn more_dimensions_than_features_need_a_random_head() {
+    let world = World::new();
+    let table: Table = toml::from_str(&world.config("").to_toml()).unwrap();
+    let larger: Table = toml::from_str("encoder = { dim = 9 }").unwrap();
+    let message = RunConfig::resolve(&[table.clone(), larger.clone()]).unwrap_err().to_string();
+    assert!(message.contains("encoder.dim is 9") && message.contains("8 features"), "{message}");
+    let random: Table = toml::from_str("encoder = { head_init = \"random\" }").unwrap();
+    assert!(RunConfig::resolve(&[table, larger, random]).is_ok());
+}
