@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use dada::config::DeviceKind;
-use dada::data::inputs::{self, Input};
+use dada::data::inputs;
 use dada::embed_files::{Part, embed_files};
 use dada::model::Model;
 use dada::vectors::Writer;
@@ -54,7 +54,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             skipped += 1;
         }
         let paths: Vec<_> = indices.iter().map(|&index| inputs[index].path.to_string_lossy()).collect();
-        let rows: Vec<(&str, &str)> = indices.iter().zip(&paths).map(|(&index, path)| (path.as_ref(), label(&inputs[index]))).collect();
+        let rows: Vec<(&str, &str)> =
+            indices.iter().zip(&paths).map(|(&index, path)| (path.as_ref(), inputs[index].label.as_str())).collect();
         writer.write(&values, &rows)?;
         progress.advance(done);
         Ok(())
@@ -67,10 +68,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let rate = inputs.len() as f64 / started.elapsed().as_secs_f64();
     eprintln!("{rows} embeddings in {}, {skipped} pictures skipped, {rate:.0} pictures/s", arguments.out.display());
     Ok(ExitCode::SUCCESS)
-}
-
-fn label(input: &Input) -> &str {
-    &input.label
 }
 
 /// The model directory of a run folder, or the folder itself.

@@ -230,8 +230,7 @@ fn show_definitions(scored: &[Scored], json: bool) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&object)?);
         return Ok(());
     }
-    let rows: Vec<(&str, &[(String, f64)])> =
-        scored.iter().map(|scored| (scored.definitions.name(), scored.means.as_slice())).collect();
+    let rows: Vec<(&str, &[(String, f64)])> = scored.iter().map(|scored| (scored.definitions.name(), scored.means.as_slice())).collect();
     println!("{}\n", table::columns(&rows));
     for Scored { definitions, .. } in scored {
         println!("{}: {}", definitions.name(), definitions.explanation());

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 
 use super::decode::read_bounded;
+use super::labels::number_classes;
 use super::npy::{self, Array, Values};
 use super::{Roles, csv};
 use crate::error::{Error, Result};
@@ -37,21 +38,7 @@ pub struct Features {
 /// [`Error::Io`] when a file cannot be read, [`Error::Format`] when one is malformed or of another type, [`Error::Mismatch`] when there
 /// are other numbers of labels than of vectors, [`Error::Data`] for a value that is not finite.
 pub fn read(path: &Path) -> Result<Features> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let (vectors, own_labels) = match extension.to_ascii_lowercase().as_str() {
-        "npy" => (npy::read(path, MAX_BYTES)?, None),
-        "safetensors" => read_safetensors(path)?,
-        other => return Err(Error::format(path, format!("found the extension {other:?}, expected .npy or .safetensors"))),
-    };
-    let Array { shape, values: Values::Floats(values) } = vectors else {
-        return Err(Error::format(path, "found whole numbers, expected vectors of 32- or 64-bit floating point"));
-    };
-    let [rows, dim] = shape[..] else {
-        return Err(Error::format(path, format!("found the shape {shape:?}, expected [rows, dim]")));
-    };
-    if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
-        return Err(Error::Data(format!("{}: row {} holds {}, expected finite values", path.display(), bad / dim, values[bad])));
-    }
+    let (values, [rows, dim], own_labels) = read_with_labels(path)?;
     let (list, numbers) = (path.with_extension("csv"), path.with_extension("labels.npy"));
     let (names, labels, roles) = if list.is_file() {
         let found = csv::read_rows(&list)?;
@@ -78,21 +65,36 @@ pub fn read(path: &Path) -> Result<Features> {
     Ok(Features { values, dim, labels, classes, names, roles })
 }
 
-fn missing_labels(path: &Path, list: &PathBuf, numbers: &Path) -> Error {
-    Error::format(path, format!("found no labels, expected them in {} or {}", list.display(), numbers.display()))
+/// Reads vectors alone: `[rows, dim]`, row-major, and their shape.
+///
+/// # Errors
+/// As [`read`], but for labels.
+pub fn read_vectors(path: &Path) -> Result<(Vec<f32>, [usize; 2])> {
+    let (values, shape, _) = read_with_labels(path)?;
+    Ok((values, shape))
 }
 
-fn number_classes(names: Vec<String>) -> (Vec<String>, Vec<usize>) {
-    let mut classes = Vec::new();
-    let mut numbers = std::collections::HashMap::new();
-    let labels = names.into_iter().map(|name| {
-        *numbers.entry(name).or_insert_with_key(|name| {
-            classes.push(name.clone());
-            classes.len() - 1
-        })
-    });
-    let labels = labels.collect();
-    (classes, labels)
+fn read_with_labels(path: &Path) -> Result<(Vec<f32>, [usize; 2], Option<Array>)> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let (vectors, labels) = match extension.to_ascii_lowercase().as_str() {
+        "npy" => (npy::read(path, MAX_BYTES)?, None),
+        "safetensors" => read_safetensors(path)?,
+        other => return Err(Error::format(path, format!("found the extension {other:?}, expected .npy or .safetensors"))),
+    };
+    let Array { shape, values: Values::Floats(values) } = vectors else {
+        return Err(Error::format(path, "found whole numbers, expected vectors of 32- or 64-bit floating point"));
+    };
+    let [rows, dim] = shape[..] else {
+        return Err(Error::format(path, format!("found the shape {shape:?}, expected [rows, dim]")));
+    };
+    if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
+        return Err(Error::Data(format!("{}: row {} holds {}, expected finite values", path.display(), bad / dim, values[bad])));
+    }
+    Ok((values, [rows, dim], labels))
+}
+
+fn missing_labels(path: &Path, list: &PathBuf, numbers: &Path) -> Error {
+    Error::format(path, format!("found no labels, expected them in {} or {}", list.display(), numbers.display()))
 }
 
 fn read_safetensors(path: &Path) -> Result<(Array, Option<Array>)> {

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod dada_golden;
+mod embed_cli;
+mod evaluate_cli;
 mod evaluate_golden;
 mod evaluate_oracle;
 mod golden;
 mod loss_golden;
+mod tiny;
