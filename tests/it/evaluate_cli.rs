@@ -93,7 +93,11 @@ fn other_definitions_are_shown_and_explained() {
     let path = path.to_str().unwrap();
     let all = json(&["--embeddings", path, "--definitions", "all"]);
     assert_eq!(all["ours"]["map@r"], json(&["--embeddings", path])["map@r"]);
-    assert!(all["reference"]["map@r"].as_f64() < all["ours"]["map@r"].as_f64());
+    let labels = folder.path().join("y.txt");
+    fs::write(&labels, "a\na\nb\nb\nb\n").unwrap();
+    let perfect = json(&["--embeddings", path, "--labels", labels.to_str().unwrap(), "--definitions", "reference"]);
+    // R/(R+1): two queries with R = 1, three with R = 2.
+    assert!((perfect["reference"]["map@r"].as_f64().unwrap() - 0.6).abs() < 1e-9, "{perfect}");
     let table = printed(&["evaluate", "--embeddings", path, "--definitions", "reference"]);
     assert!(table.contains("counts the query in R") && !table.contains("oml"), "{table}");
 }
