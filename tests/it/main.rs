@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod dada_golden;
+mod data_cli;
 mod embed_cli;
 mod evaluate_cli;
 mod evaluate_golden;
