@@ -123,9 +123,9 @@ impl RunConfig {
     }
 
     fn from_table(table: Table) -> Result<Self> {
-        // Through text: errors then name the key and show its line.
+        // Through text: an error then has a place, from which its key follows.
         let text = toml::to_string(&table).expect("a table is TOML");
-        toml::from_str(&text).map_err(|error| Error::Config(error.to_string().trim_end().to_owned()))
+        toml::from_str(&text).map_err(|error| Error::Config(located(&text, &error)))
     }
 
     /// # Errors
@@ -190,6 +190,18 @@ impl RunConfig {
     fn warm_ups(&self) -> usize {
         // The discriminators' warm-up counts without DADA too: "everything else equal" includes the schedule.
         self.train.warmup_epochs.max(self.dada.d_warmup_epochs)
+    }
+}
+
+/// An error with the key that it is about.
+fn located(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return error.message().to_owned() };
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let section = before.lines().rev().find_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+    match section {
+        Some(section) if !line.starts_with('[') => format!("{section}.{line}: {}", error.message()),
+        _ => format!("{line}: {}", error.message()),
     }
 }
 
@@ -331,7 +343,7 @@ mod tests {
         let cases = [
             ("train.epoch=3", "unknown key train.epoch; the nearest valid one is train.epochs"),
             ("trian.epochs=3", "unknown key trian; the nearest valid one is train"),
-            ("train.epochs=many", "train.epochs"),
+            ("train.epochs=many", "train.epochs = \"many\": invalid type"),
             ("train.epochs=0", "train.epochs is 0"),
             ("sampler.batch_size=7", "sampler.batch_size is 7"),
             ("dada.mode=fixed", "dada.mode"),

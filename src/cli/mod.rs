@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod data;
 pub mod embed;
 pub mod evaluate;
 mod progress;
@@ -26,4 +27,6 @@ pub enum Command {
     Evaluate(evaluate::Arguments),
     /// Turn pictures into vectors
     Embed(embed::Arguments),
+    /// Check and fetch data sets
+    Data(data::Arguments),
 }

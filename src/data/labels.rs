@@ -29,7 +29,8 @@ pub fn read_indices(path: &Path) -> Result<Vec<usize>> {
     match extension(path).as_str() {
         "npy" => {
             let numbers = whole_numbers(path)?.into_iter();
-            let row = |index: i64| usize::try_from(index).map_err(|_| Error::format(path, format!("found the row {index}, expected 0 or more")));
+            let row =
+                |index: i64| usize::try_from(index).map_err(|_| Error::format(path, format!("found the row {index}, expected 0 or more")));
             numbers.map(row).collect()
         }
         "txt" => {

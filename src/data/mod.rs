@@ -2,13 +2,17 @@
 
 pub mod augment;
 mod auto_augment;
+pub mod cache;
 pub mod cars196;
+pub mod ceiling;
+pub mod check;
 mod color;
 pub mod csv;
 pub mod cub200;
 pub mod decode;
 pub mod emoji;
 pub mod features;
+pub mod fetch;
 pub mod folder;
 pub mod inputs;
 pub mod inshop;

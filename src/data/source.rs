@@ -109,7 +109,8 @@ impl DataConfig {
     }
 }
 
-fn read(config: &DataConfig) -> Result<(Parts, Option<Roles>, Vec<String>)> {
+/// What the source's reader found, before anything is divided or left out.
+pub(super) fn read(config: &DataConfig) -> Result<(Parts, Option<Roles>, Vec<String>)> {
     let path = &config.path;
     let plain = |(parts, notes): (Parts, Vec<String>)| (parts, None, notes);
     Ok(match config.source {
@@ -187,7 +188,7 @@ mod tests {
             let argument = if source == Source::Emoji { name.to_owned() } else { format!("{name}:/a:b") };
             let config: DataConfig = argument.parse().unwrap();
             assert_eq!(config.source, source);
-            assert!(source == Source::Emoji || config.path == PathBuf::from("/a:b"));
+            assert!(source == Source::Emoji || config.path == std::path::Path::new("/a:b"));
         }
         assert!("birds:/a".parse::<DataConfig>().unwrap_err().to_string().contains("expected one of emoji, cub200"));
         assert!("folder".parse::<DataConfig>().is_err());
@@ -241,5 +242,26 @@ mod tests {
             expected.train.classes.len() + expected.validation.classes.len()
         );
         assert_eq!(fold.test.classes, expected.test.classes);
+    }
+
+    /// Real pictures, where they are: `DADA_SHARED` names the folder that has `data`.
+    #[test]
+    fn shared_subsets_have_their_published_counts() {
+        let Some(shared) = std::env::var_os("DADA_SHARED").map(PathBuf::from) else {
+            println!("skipped: DADA_SHARED is not set");
+            return;
+        };
+        let cases = [
+            ("cub_bbox_128_cls001-100.tar", Source::Cub200, "071", [3_786, 1_196]),
+            ("cars_bbox_128_cls001-098.tar", Source::Cars196, "069", [2_777, 1_275]),
+        ];
+        for (archive, source, first, counts) in cases {
+            let root = tempfile::tempdir().unwrap();
+            tar::Archive::new(std::fs::File::open(shared.join("data").join(archive)).unwrap()).unpack(root.path()).unwrap();
+            let validation = HoldOut::From { class: first.into() };
+            let config = DataConfig { source, path: root.path().to_owned(), validation, ..DataConfig::default() };
+            let splits = load(&config, 0).unwrap().splits;
+            assert_eq!([splits.train.samples.len(), splits.validation.samples.len()], counts, "{archive}");
+        }
     }
 }

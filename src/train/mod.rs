@@ -317,7 +317,8 @@ fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<File> {
             return Err(Error::Config(problem));
         }
     } else {
-        let foreign = fs::read_dir(folder).at(folder)?.filter_map(|entry| entry.ok()).find(|entry| entry.file_name() != ".lock");
+        let ours = |name: &std::ffi::OsStr| name == ".lock" || name == ".config.toml";
+        let foreign = fs::read_dir(folder).at(folder)?.filter_map(|entry| entry.ok()).find(|entry| !ours(&entry.file_name()));
         if let Some(entry) = foreign {
             let problem = format!("{} is not empty ({:?}) and holds no run; choose another --out", folder.display(), entry.file_name());
             return Err(Error::Config(problem));

@@ -125,7 +125,8 @@ impl Partial {
         let name = to.file_name().ok_or_else(|| Error::format(to, "found no file name"))?.to_string_lossy();
         let from = to.with_file_name(format!(".{name}.{}.partial", std::process::id()));
         let file = BufWriter::with_capacity(1 << 18, File::create(&from).at(to)?);
-        Ok(Self { file, from: TempPath::from_path(from), to: to.to_owned() })
+        let from = TempPath::try_from_path(from).at(to)?;
+        Ok(Self { file, from, to: to.to_owned() })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -181,7 +182,10 @@ mod tests {
         std::fs::write(&path, "before").unwrap();
         let mut writer = Writer::create(&path).unwrap();
         writer.write(&[1.0], &[("a", "")]).unwrap();
-        assert_eq!(writer.write(&[1.0, 2.0, 3.0], &[("a", ""), ("b", "")]).unwrap_err().to_string().split(':').next(), Some("rows of embeddings"));
+        assert_eq!(
+            writer.write(&[1.0, 2.0, 3.0], &[("a", ""), ("b", "")]).unwrap_err().to_string().split(':').next(),
+            Some("rows of embeddings")
+        );
         drop(writer);
         assert!(Writer::create(&path).unwrap().finish().is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"before");

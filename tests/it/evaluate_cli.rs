@@ -1,0 +1,125 @@
+//! `dada evaluate`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dada::vectors::Writer;
+use serde_json::Value;
+
+use crate::tiny::{dada, pictures, printed, refused, run};
+
+fn json(words: &[&str]) -> Value {
+    serde_json::from_str(&printed(&[&["evaluate"], words, &["--json"]].concat())).unwrap()
+}
+
+/// Two classes on a line: rows 0 and 1 agree, 2 and 3 agree, 4 is of the first class among the second.
+fn vectors(folder: &Path) -> PathBuf {
+    let path = folder.join("x.npy");
+    let mut writer = Writer::create(&path).unwrap();
+    let rows = [("0", "a"), ("1", "a"), ("2", "b"), ("3", "b"), ("4", "a")];
+    writer.write(&[1.0, 0.0, 1.0, 0.1, 0.0, 1.0, 0.1, 1.0, 0.05, 1.0], &rows).unwrap();
+    writer.finish().unwrap();
+    path
+}
+
+#[test]
+fn a_run_is_measured_on_its_own_test_classes_as_training_measured_them() {
+    let run = run().to_str().unwrap();
+    let found = json(&[run]);
+    let metrics: Value = serde_json::from_slice(&fs::read(Path::new(run).join("metrics.json")).unwrap()).unwrap();
+    for name in ["recall@1", "recall@2", "map@r", "r_precision", "mrr"] {
+        assert!((found[name].as_f64().unwrap() - metrics["test"][name].as_f64().unwrap()).abs() < 1e-6, "{name}");
+    }
+    assert!(printed(&["evaluate", run]).contains("recall@1"));
+}
+
+#[test]
+fn a_model_is_measured_on_a_folder() {
+    let photos = pictures(false);
+    let source = format!("folder:{}", photos.path().display());
+    let model = run().join("model");
+    let found = json(&[model.to_str().unwrap(), "--data", &source, "--clusters"]);
+    assert_eq!((found["recall@1"].as_f64(), found["map@r"].as_f64(), found["queries"].as_u64()), (Some(1.0), Some(1.0), Some(6)));
+    assert_eq!((found["nmi"].as_f64(), found["ami"].as_f64(), found["f1"].as_f64()), (Some(1.0), Some(1.0), Some(1.0)));
+    assert!(refused(&["evaluate", model.to_str().unwrap()]).contains("--data"));
+}
+
+#[test]
+fn vectors_are_measured_with_their_own_or_other_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = vectors(folder.path());
+    let path = path.to_str().unwrap();
+    let own = json(&["--embeddings", path]);
+    // Row 4 lies between 2 and 3: it, 2 and 3 all find another class first.
+    assert_eq!(own["recall@1"].as_f64(), Some(0.4));
+    assert_eq!(own, json(&["--data", &format!("features:{path}")]));
+    let labels = folder.path().join("y.txt");
+    fs::write(&labels, "a\na\nb\nb\nb\n").unwrap();
+    assert_eq!(json(&["--embeddings", path, "--labels", labels.to_str().unwrap()])["map@r"].as_f64(), Some(1.0));
+    let wrong = folder.path().join("z.txt");
+    fs::write(&wrong, "a\nb\n").unwrap();
+    let error = refused(&["evaluate", "--embeddings", path, "--labels", wrong.to_str().unwrap()]);
+    assert!(error.contains("found 2 labels, expected 5"), "{error}");
+    fs::write(&wrong, "a\na\na\na\na\n").unwrap();
+    let error = refused(&["evaluate", "--embeddings", path, "--labels", wrong.to_str().unwrap()]);
+    assert!(error.contains("one class"), "{error}");
+}
+
+#[test]
+fn queries_are_searched_in_the_gallery() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = vectors(folder.path());
+    let [query, gallery] = ["query.txt", "gallery.txt"].map(|name| folder.path().join(name));
+    let words = |json| {
+        let mut words = vec!["evaluate", "--embeddings", path.to_str().unwrap()];
+        words.extend(["--query", query.to_str().unwrap(), "--gallery", gallery.to_str().unwrap()]);
+        words.extend(json);
+        words.into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
+    fs::write(&query, "4\n2\n").unwrap();
+    fs::write(&gallery, "0\n1\n3\n").unwrap();
+    let found: Value = serde_json::from_str(&printed(&words(Some("--json")))).unwrap();
+    assert_eq!((found["queries"].as_u64(), found["recall@1"].as_f64(), found["recall@2"].as_f64()), (Some(2), Some(0.5), Some(1.0)));
+    fs::write(&gallery, "0\n4\n").unwrap();
+    assert!(refused(&words(None)).contains("1 rows are in both query and gallery"));
+    fs::write(&gallery, "0\n5\n").unwrap();
+    assert!(refused(&words(None)).contains("found row 5"));
+}
+
+#[test]
+fn other_definitions_are_shown_and_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = vectors(folder.path());
+    let path = path.to_str().unwrap();
+    let all = json(&["--embeddings", path, "--definitions", "all"]);
+    assert_eq!(all["ours"]["map@r"], json(&["--embeddings", path])["map@r"]);
+    let labels = folder.path().join("y.txt");
+    fs::write(&labels, "a\na\nb\nb\nb\n").unwrap();
+    let perfect = json(&["--embeddings", path, "--labels", labels.to_str().unwrap(), "--definitions", "reference"]);
+    // R/(R+1): two queries with R = 1, three with R = 2.
+    assert!((perfect["reference"]["map@r"].as_f64().unwrap() - 0.6).abs() < 1e-9, "{perfect}");
+    let table = printed(&["evaluate", "--embeddings", path, "--definitions", "reference"]);
+    assert!(table.contains("counts the query in R") && !table.contains("oml"), "{table}");
+}
+
+#[test]
+fn unsound_vectors_are_one_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npy");
+    let problem = |kind: &str, shape: &str, content: &[u8]| {
+        let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
+        let header = format!("{header:<117}\n");
+        let file = [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), content].concat();
+        fs::write(&path, file).unwrap();
+        fs::write(path.with_extension("csv"), "path,label\n0,a\n1,b\n").unwrap();
+        refused(&["evaluate", "--embeddings", path.to_str().unwrap()])
+    };
+    let floats = |values: [f32; 2]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    assert!(problem("<f4", "(2, 1)", &floats([1.0, f32::NAN])).contains("row 1 holds NaN"));
+    assert!(problem("<f4", "(2, 1)", &floats([1.0, 0.0])).contains("row 1 of the embeddings is all zeros"));
+    assert!(problem("<i4", "(2, 1)", &[0; 8]).contains("whole numbers"));
+    assert!(problem("<f4", "(5000000, 1000)", &[0; 8]).contains("found 8 bytes of values"));
+    assert!(problem("<f4", "(0, 1)", &[]).contains("found 2, expected 0"));
+    assert!(problem("<f4", "(2,)", &[0; 8]).contains("the shape [2]"));
+    assert_eq!(dada(&["evaluate"]).status.code(), Some(2), "nothing to measure");
+}
