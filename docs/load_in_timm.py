@@ -5,7 +5,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 folder = pathlib.Path(sys.argv[1])
-config = json.loads((folder / "config.json").read_text())
+config = json.loads((folder / "config.json").read_text())["encoder"]
 preprocess = json.loads((folder / "preprocessor_config.json").read_text())
 weights = load_file(folder / "model.safetensors")
 head = {key: weights.pop(key) for key in list(weights) if key.startswith(("projection.", "pooling."))}
@@ -20,13 +20,18 @@ def pool(x):  # [batch, channels, height, width], or [batch, 1 + patches, width]
     p = head.get("pooling.p", torch.tensor(3.0))
     gem = lambda x: x.clamp(min=1e-6).pow(p).mean(2).pow(1 / p)
     avg, top = x.mean(2), x.amax(2)
-    return {"avg": avg, "max": top, "avg+max": avg + top, "gem": gem(x) if config["pooling"] == "gem" else None}[config["pooling"]]
+    return {"avg": avg, "max": top, "avg-max": avg + top, "gem": gem(x) if config["pooling"] == "gem" else None}[config["pooling"]]
 
 def pixels(path):
-    size = (preprocess["size"]["width"], preprocess["size"]["height"])
-    picture = Image.open(path).convert("RGB")
-    picture = picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
-    x = (np.asarray(picture, np.float32) / 255 - preprocess["image_mean"]) / preprocess["image_std"]
+    picture, side = Image.open(path).convert("RGB"), preprocess["crop"]
+    if preprocess["squash"]:
+        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+    else:
+        scale = preprocess["resize"] / min(picture.size)
+        picture = picture.resize([round(length * scale) for length in picture.size], Image.Resampling.BILINEAR)
+        left, top = [round((length - side) / 2) for length in picture.size]
+        picture = picture.crop((left, top, left + side, top + side))
+    x = (np.asarray(picture, np.float32) / 255 - preprocess["mean"]) / preprocess["std"]
     return torch.from_numpy(x.astype(np.float32)).permute(2, 0, 1)
 
 with torch.no_grad():

@@ -35,10 +35,11 @@ fn evaluation_knows_nothing_of_training() {
 #[test]
 fn only_the_command_line_prints() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for file in sources(&source).into_iter().filter(|file| !file.starts_with(source.join("cli")) && !file.ends_with("main.rs")) {
+    let may_print = |file: &Path| file.starts_with(source.join("cli")) || file.ends_with("main.rs") || file.ends_with("tests.rs");
+    for file in sources(&source).into_iter().filter(|file| !may_print(file)) {
         let text = fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
-        for word in [" println!(", " print!(", " eprintln!(", "anyhow::"] {
+        for word in ["println!(", "print!(", "anyhow"] {
             assert!(!code.contains(word), "{} has {word}", file.display());
         }
     }
