@@ -18,17 +18,17 @@ use super::lanes;
 
 /// A normalised batch, and the statistics for the running averages.
 pub struct BatchNormOutput {
-    /// Normalised, scaled, shifted and activated, [batch, channels, height, width].
+    /// Normalised, scaled, shifted and activated, `[batch, channels, height, width]`.
     pub y: Tensor<4>,
-    /// The batch's mean, detached, [channels].
+    /// The batch's mean, detached, `[channels]`.
     pub mean: Tensor<1>,
-    /// The batch's biased variance, detached, [channels].
+    /// The batch's biased variance, detached, `[channels]`.
     pub variance: Tensor<1>,
 }
 
 /// `activation(gamma * (x - mean) / sqrt(variance + eps) + beta)` with each channel's own mean and biased variance over the batch.
 ///
-/// `x` is [batch, channels, height, width], `gamma` and `beta` are [channels]; all three get their gradients, through the
+/// `x` is `[batch, channels, height, width]`, `gamma` and `beta` are `[channels]`; all three get their gradients, through the
 /// statistics as well (Ioffe and Szegedy 2015).
 pub fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, eps: f64, activation: Activation) -> BatchNormOutput {
     if !is_flex_f32(&x) {
@@ -143,7 +143,7 @@ fn affine(gamma: f32, beta: f32, mean: f32, variance: f32, eps: f64) -> (f32, f3
     (factor, beta - mean * factor)
 }
 
-/// y, mean and variance of x [batch, channels, pixels].
+/// y, mean and variance of x `[batch, channels, pixels]`.
 fn forward(
     x: &[f32],
     gamma: &[f32],

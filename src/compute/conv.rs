@@ -18,7 +18,7 @@ use super::im2col::ConvShape;
 pub struct ConvOptions {
     /// Pixels from one output position to the next, along both axes.
     pub stride: usize,
-    /// Zeros added at [top, bottom, left, right] (asymmetric for TensorFlow's "SAME").
+    /// Zeros added at `[top, bottom, left, right]` (asymmetric for TensorFlow's "SAME").
     pub padding: [usize; 4],
     /// Parts that the channels are divided into; output channels see their own part only.
     pub groups: usize,
@@ -50,7 +50,7 @@ impl ConvOptions {
     }
 }
 
-/// Convolution of `x` [batch, in, height, width] with `weight` [out, in / groups, kernel height, kernel width], plus `bias` [out].
+/// Convolution of `x` `[batch, in, height, width]` with `weight` `[out, in / groups, kernel height, kernel width]`, plus `bias` `[out]`.
 ///
 /// # Panics
 /// Where the shapes do not fit each other, as burn's own does.
@@ -69,7 +69,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options:
 
 /// Convolution with a frozen batch norm folded in: `activation(scale * (x * weight) + shift)`, exactly, in one pass.
 ///
-/// `scale` and `shift` are per output channel, [out]; all four tensors get their gradients. Shapes as in [`conv2d`].
+/// `scale` and `shift` are per output channel, `[out]`; all four tensors get their gradients. Shapes as in [`conv2d`].
 pub fn conv2d_scaled(
     x: Tensor<4>,
     weight: Tensor<4>,

@@ -24,7 +24,7 @@ const SMALL_WEIGHT: usize = 1 << 17;
 /// Products smaller than this (in multiplications) are not worth a second thread.
 const SMALL: usize = 1 << 18;
 
-/// What happens to an output value before it is stored: activation(scale[channel] * value + shift[channel]).
+/// What happens to an output value before it is stored: activation(scale`[channel]` * value + shift`[channel]`).
 #[derive(Clone, Copy)]
 pub(super) struct Epilogue<'a> {
     pub scale: &'a [f32],
@@ -52,7 +52,7 @@ fn images_at_once(s: &ConvShape) -> usize {
     if s.out_pixels() >= TILE / 4 { 1 } else { wanted.min(s.batch) }
 }
 
-/// y [batch, out_channels, out_height, out_width] = epilogue(x * weight).
+/// y `[batch, out_channels, out_height, out_width]` = epilogue(x * weight).
 pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
     if depthwise::applies(s) {
         return depthwise::forward(x, weight, s, epilogue);
@@ -229,7 +229,7 @@ fn scaled_weight<'a>(weight: &'a [f32], scale: Option<&[f32]>, s: &ConvShape) ->
     Cow::Owned(scaled)
 }
 
-/// weight [out, in / groups, kh, kw] as [in, out / groups, kh, kw] with the taps in reverse, each times its output channel's scale.
+/// weight `[out, in / groups, kh, kw]` as `[in, out / groups, kh, kw]` with the taps in reverse, each times its output channel's scale.
 fn turned_weight(weight: &[f32], scale: Option<&[f32]>, s: &ConvShape) -> Vec<f32> {
     let (inputs, outputs, taps) = (s.group_channels(), s.group_out_channels(), s.taps());
     let mut turned = vec![0.0; weight.len()];
@@ -277,7 +277,7 @@ fn copy_columns(maps: &[f32], channels: usize, map: usize, wanted: Range<usize>,
     }
 }
 
-/// The gradient of the weight [out_channels, channels / groups, kh, kw], summed over the batch in a fixed order.
+/// The gradient of the weight `[out_channels, channels / groups, kh, kw]`, summed over the batch in a fixed order.
 pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
     if depthwise::applies(s) {
         return depthwise::weight_gradient(x, dy, s);

@@ -50,7 +50,7 @@ fn planes_per_task(s: &ConvShape) -> usize {
     (TASK / s.pixels()).max(1)
 }
 
-/// y [batch, channels, out_height, out_width] = epilogue(x * weight).
+/// y `[batch, channels, out_height, out_width]` = epilogue(x * weight).
 pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
     let layout = Layout::new(s);
     let offsets = tap_offsets(s, &layout);
@@ -125,7 +125,7 @@ pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s
     dx
 }
 
-/// The gradient of the weight [channels, 1, kh, kw], summed over the batch in a fixed order.
+/// The gradient of the weight `[channels, 1, kh, kw]`, summed over the batch in a fixed order.
 pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
     let layout = Layout::new(s);
     let offsets = tap_offsets(s, &layout);

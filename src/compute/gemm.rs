@@ -33,7 +33,7 @@ pub(super) enum Write {
     Add,
 }
 
-/// `out` (rows of `out_stride` values) = or += `left` [m, k] · `right` [k, n], on the calling thread.
+/// `out` (rows of `out_stride` values) = or += `left` `[m, k]` · `right` `[k, n]`, on the calling thread.
 pub(super) fn matmul([m, k, n]: [usize; 3], out: &mut [f32], out_stride: usize, left: Matrix, right: Matrix, write: Write) {
     let shared = Shared::new(out);
     // SAFETY: `out` is borrowed exclusively by this call.

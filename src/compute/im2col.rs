@@ -12,7 +12,7 @@ pub(super) struct ConvShape {
     pub out_channels: usize,
     pub kernel: [usize; 2],
     pub stride: usize,
-    /// Zeros at [top, bottom, left, right].
+    /// Zeros at `[top, bottom, left, right]`.
     pub padding: [usize; 4],
     pub groups: usize,
 }

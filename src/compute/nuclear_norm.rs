@@ -11,7 +11,7 @@ use super::symmetric_eigen::symmetric_eigen;
 /// Rows or columns of one task in the products; fixed, so that results do not depend on the number of threads.
 const BLOCK: usize = 32;
 
-/// The sum of the singular values of `z` [rows, columns], shape [1]; its gradient is U Vᵀ.
+/// The sum of the singular values of `z` `[rows, columns]`, shape `[1]`; its gradient is U Vᵀ.
 ///
 /// Computed in float64 on the host, whatever the tensor's type and device. Singular values below about 1e-7 of the largest (of
 /// 1e-6 for thousands of columns) are rounding errors of the Gram matrix: they count as zero and get no gradient.
@@ -25,7 +25,7 @@ pub fn nuclear_norm(z: Tensor<2>) -> Tensor<1> {
     (z * factor).sum()
 }
 
-/// U Vᵀ of `z` [rows, columns].
+/// U Vᵀ of `z` `[rows, columns]`.
 fn orthogonal_factor(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     if rows > columns {
         let factor = orthogonal_factor(&transposed(z, rows, columns), columns, rows);
@@ -49,7 +49,7 @@ fn orthogonal_factor(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     factor
 }
 
-/// Z Zᵀ [rows, rows]: the lower triangle by blocks of rows, then mirrored.
+/// Z Zᵀ `[rows, rows]`: the lower triangle by blocks of rows, then mirrored.
 fn gram(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     let mut gram = vec![0.0; rows * rows];
     gram.par_chunks_mut(BLOCK * rows).enumerate().for_each(|(block, gram)| {
@@ -79,7 +79,7 @@ fn transposed(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     out
 }
 
-/// `out` [m, n] = left [m, k] · right [k, n], each a slice with its row and column stride.
+/// `out` `[m, n]` = left `[m, k]` · right `[k, n]`, each a slice with its row and column stride.
 fn multiply(
     [m, k, n]: [usize; 3],
     out: &mut [f64],

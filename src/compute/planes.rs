@@ -67,7 +67,7 @@ impl Layout {
         self.part
     }
 
-    /// The parts of `plane` [height, width]; `to` holds `len()` values, which already are the padding.
+    /// The parts of `plane` `[height, width]`; `to` holds `len()` values, which already are the padding.
     pub(super) fn split(&self, plane: &[f32], to: &mut [f32]) {
         for (i, row) in plane.chunks_exact(self.width).enumerate() {
             for phase in 0..self.stride {
@@ -104,7 +104,7 @@ impl Layout {
         (first, self.offset(i + self.top, first + self.left))
     }
 
-    /// `out` [out_height, out_width] with the common pitch; the values between the rows of `to` become zero, those after the last are
+    /// `out` `[out_height, out_width]` with the common pitch; the values between the rows of `to` become zero, those after the last are
     /// left.
     pub(super) fn spread(&self, out: &[f32], to: &mut [f32]) {
         for (to, from) in to.chunks_mut(self.pitch).zip(out.chunks_exact(self.out_width)) {

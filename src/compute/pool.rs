@@ -17,9 +17,9 @@ use super::planes::Layout;
 /// Values of one task.
 const TASK: usize = 1 << 15;
 
-/// The largest value of each `kernel` × `kernel` window of `x` [batch, channels, height, width]; windows are `stride` apart.
+/// The largest value of each `kernel` × `kernel` window of `x` `[batch, channels, height, width]`; windows are `stride` apart.
 ///
-/// `padding` at [top, bottom, left, right] never wins. Of equal values, the first in reading order gets the gradient.
+/// `padding` at `[top, bottom, left, right]` never wins. Of equal values, the first in reading order gets the gradient.
 ///
 /// # Panics
 /// Where the kernel does not fit into the padded map, or a padding is not smaller than the kernel.
@@ -35,13 +35,13 @@ fn by_burn(x: Tensor<4>, kernel: usize, stride: usize, [top, bottom, left, right
     burn::tensor::module::max_pool2d(x, options.with_padding_pairs([(top, bottom), (left, right)]))
 }
 
-/// The mean of each map: `x` [batch, channels, height, width] to [batch, channels].
+/// The mean of each map: `x` `[batch, channels, height, width]` to `[batch, channels]`.
 pub fn global_avg_pool(x: Tensor<4>) -> Tensor<2> {
     let [batch, channels, height, width] = x.dims();
     x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
 }
 
-/// The largest value of each map: `x` [batch, channels, height, width] to [batch, channels].
+/// The largest value of each map: `x` `[batch, channels, height, width]` to `[batch, channels]`.
 pub fn global_max_pool(x: Tensor<4>) -> Tensor<2> {
     let [batch, channels, height, width] = x.dims();
     x.reshape([batch, channels, height * width]).max_dim(2).reshape([batch, channels])

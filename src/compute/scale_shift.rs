@@ -13,7 +13,7 @@ use super::activation::{Activation, clamp, masked};
 use super::flex::{dims, is_flex_f32, tensor, values, values_mut};
 use super::lanes;
 
-/// `activation(scale * x + shift)` with `x` [batch, channels, height, width], `scale` and `shift` [channels]: batch norm with frozen
+/// `activation(scale * x + shift)` with `x` `[batch, channels, height, width]`, `scale` and `shift` `[channels]`: batch norm with frozen
 /// statistics. All three get their gradients.
 pub fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, activation: Activation) -> Tensor<4> {
     if !is_flex_f32(&x) {

@@ -8,9 +8,9 @@ use super::lanes::vectorised;
 /// Steps for one eigenvalue; two or three are usual.
 const MAX_STEPS: usize = 60;
 
-/// The eigenvalues of the symmetric `matrix` [n, n], unsorted, and the eigenvectors as rows of a matrix [n, n].
+/// The eigenvalues of the symmetric `matrix` `[n, n]`, unsorted, and the eigenvectors as rows of a matrix `[n, n]`.
 ///
-/// `matrix` = Σ values[i] · vectors[i]ᵀ vectors[i]. Non-finite input gives NaN values.
+/// `matrix` = Σ values`[i]` · vectors`[i]`ᵀ vectors`[i]`. Non-finite input gives NaN values.
 ///
 /// # Panics
 /// When `matrix` does not have n² values.

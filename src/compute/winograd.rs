@@ -36,7 +36,7 @@ pub(super) fn applies(s: &ConvShape) -> bool {
         && (s.out_pixels() * s.taps() - tiles * PLACES) * s.batch >= WORTHWHILE
 }
 
-/// Values from one place's matrix [rows, columns] to the next: an odd number of cache lines, since the 36 values of a transformed tile
+/// Values from one place's matrix `[rows, columns]` to the next: an odd number of cache lines, since the 36 values of a transformed tile
 /// would otherwise compete for the same few cache sets.
 fn place_stride(rows: usize, columns: usize) -> usize {
     ((rows * columns / LANES) | 1) * LANES
@@ -61,7 +61,7 @@ impl Tiles {
         }
     }
 
-    /// Values from one row of a place's weights [in, out] to the next: an odd number of cache lines, as in [`place_stride`].
+    /// Values from one row of a place's weights `[in, out]` to the next: an odd number of cache lines, as in [`place_stride`].
     fn weight_row(&self) -> usize {
         place_stride(1, self.outputs)
     }
@@ -144,7 +144,7 @@ impl Band {
     }
 }
 
-/// The transformed tiles [place, tile, channel] of `maps` [images, channels, …], row of tiles by row of tiles.
+/// The transformed tiles `[place, tile, channel]` of `maps` [images, channels, …], row of tiles by row of tiles.
 ///
 /// `channels` is the number in `maps`, `padded` that in the result.
 fn transform_maps<const A: usize>(
@@ -194,7 +194,7 @@ fn transform_maps<const A: usize>(
     });
 }
 
-/// The transformed weights [place, in, out] of `weight` [out, in, 3, 3].
+/// The transformed weights `[place, in, out]` of `weight` `[out, in, 3, 3]`.
 fn transform_weight(weight: &[f32], s: &ConvShape, tiles: Tiles, out: &mut [f32]) {
     let shared = Shared::new(out);
     let stride = place_stride(tiles.inputs, tiles.weight_row());
@@ -226,7 +226,7 @@ fn transform_weight(weight: &[f32], s: &ConvShape, tiles: Tiles, out: &mut [f32]
     });
 }
 
-/// y [batch, out_channels, out_height, out_width] = epilogue(x * weight).
+/// y `[batch, out_channels, out_height, out_width]` = epilogue(x * weight).
 pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
     let tiles = Tiles::new(s);
     let images = tiles.images(s);
@@ -262,7 +262,7 @@ pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option
     y
 }
 
-/// Up to sixteen maps of image `n`, from channel `first` on, out of the products [place, tile, out].
+/// Up to sixteen maps of image `n`, from channel `first` on, out of the products `[place, tile, out]`.
 fn transform_back(products: &[f32], s: &ConvShape, tiles: Tiles, stride: usize, n: usize, first: usize, y: &mut [f32]) {
     let band = Band::of_output(s, tiles);
     with_scratch(band.len(), |values| {
@@ -290,7 +290,7 @@ fn transform_back(products: &[f32], s: &ConvShape, tiles: Tiles, stride: usize, 
     });
 }
 
-/// The gradient of the weight [out, in, 3, 3], summed over the batch in a fixed order.
+/// The gradient of the weight `[out, in, 3, 3]`, summed over the batch in a fixed order.
 pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
     let tiles = Tiles::new(s);
     let images = tiles.images(s);

@@ -3,7 +3,7 @@
 //! A class is one emoji and its samples are the vendors' drawings, so that retrieval means: find what somebody else drew for the
 //! same idea. `assets/emoji/build.py` made the files and `assets/emoji/ATTRIBUTION.md` names the artists and their licences.
 //!
-//! The atlas holds one class after the other in the order of the table, [`CLASSES_PER_ROW`] to a row of tiles, each with one tile
+//! The atlas holds one class after the other in the order of the table, `CLASSES_PER_ROW` to a row of tiles, each with one tile
 //! per vendor; the table says which tiles hold a drawing, the others are blank.
 
 use std::collections::HashSet;

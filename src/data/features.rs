@@ -3,7 +3,7 @@
 //! `X.safetensors` holds `embeddings` `[rows, dim]` and `labels` `[rows]`. `X.npy` holds the vectors alone; its labels are the rows of
 //! `X.csv` (`path,label[,…]` as for pictures), or whole numbers in `X.labels.npy`. A list beside `X.safetensors` is read too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 
@@ -93,7 +93,7 @@ fn read_with_labels(path: &Path) -> Result<(Vec<f32>, [usize; 2], Option<Array>)
     Ok((values, [rows, dim], labels))
 }
 
-fn missing_labels(path: &Path, list: &PathBuf, numbers: &Path) -> Error {
+fn missing_labels(path: &Path, list: &Path, numbers: &Path) -> Error {
     Error::format(path, format!("found no labels, expected them in {} or {}", list.display(), numbers.display()))
 }
 

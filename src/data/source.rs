@@ -9,7 +9,7 @@ use super::split::{DEFAULT_SHARE, HoldOut, Parts, divide, everything};
 use super::{Dataset, Loaded, Roles, cars196, csv, cub200, emoji, folder, inshop, omniglot, sop};
 use crate::error::{Error, Result};
 
-/// Every data set that can be read. A new one is a file of its own, a line here and a line in [`read`].
+/// Every data set that can be read. A new one is a file of its own, a line here and a line in `read`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
