@@ -10,7 +10,7 @@ const MAX_STEPS: usize = 60;
 
 /// The eigenvalues of the symmetric `matrix` `[n, n]`, unsorted, and the eigenvectors as rows of a matrix `[n, n]`.
 ///
-/// `matrix` = Σ values`[i]` · vectors`[i]`ᵀ vectors`[i]`. Non-finite input gives NaN values.
+/// `matrix = Σ values[i] · vectors[i]ᵀ vectors[i]`. Non-finite input gives NaN values.
 ///
 /// # Panics
 /// When `matrix` does not have n² values.
