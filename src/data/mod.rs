@@ -2,7 +2,6 @@
 
 pub mod augment;
 mod auto_augment;
-pub mod cache;
 pub mod cars196;
 pub mod ceiling;
 pub mod check;
