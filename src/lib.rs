@@ -2,6 +2,7 @@
 
 pub mod adversarial;
 pub mod backbone;
+pub mod compare;
 pub mod compute;
 pub mod config;
 pub mod data;

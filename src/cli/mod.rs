@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod compare;
 pub mod data;
 pub mod embed;
 pub mod evaluate;
@@ -23,6 +24,8 @@ pub struct Arguments {
 pub enum Command {
     /// Train a model; without a configuration, on the embedded emoji
     Train(train::Arguments),
+    /// Train the same configuration with values varied, on several seeds, and compare
+    Compare(compare::Arguments),
     /// Measure a model on labelled pictures, or anybody's embeddings
     Evaluate(evaluate::Arguments),
     /// Turn pictures into vectors

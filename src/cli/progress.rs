@@ -30,6 +30,7 @@ impl Progress {
     pub fn show(&mut self, event: Event) {
         match event {
             Event::Note(note) => self.line(&note),
+            Event::Kept { done, of } => self.kept(done, of),
             Event::Step { at, steps, epochs, pictures, record } => self.step(at, steps, epochs, pictures, record),
             Event::Evaluated { epoch, validation, best } => {
                 let means = &validation.means;
@@ -44,6 +45,19 @@ impl Progress {
     pub fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+    }
+
+    fn kept(&mut self, done: usize, of: usize) {
+        if stderr().is_terminal() {
+            let bar = self.bar.get_or_insert_with(|| bar(of as u64, 0));
+            bar.set_position(done as u64);
+        } else if self.printed.elapsed() >= INTERVAL {
+            self.printed = Instant::now();
+            eprintln!("frozen part {done}/{of}");
+        }
+        if done == of {
+            self.finish();
         }
     }
 

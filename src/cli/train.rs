@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::table;
 
 /// The exit code of a program that was interrupted.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// What `dada train` is told.
 #[derive(Args)]

@@ -46,10 +46,15 @@ pub struct Training {
     pub epoch: usize,
 }
 
+/// Seed of the views that are kept: the same for every run, which can therefore share them.
+const KEPT: u64 = 0;
+
 #[derive(Clone, Debug)]
 enum View {
     Augmented(Training),
     Test(Preprocess),
+    /// The test view in batches numbered 0, an augmented view in others; it depends on the picture's name and this number alone.
+    Kept(Preprocess, Training, Vec<usize>),
 }
 
 /// An iterator over batches that are prepared ahead. Dropping it stops its threads, at the latest after the picture in hand.
@@ -73,6 +78,19 @@ impl Loader {
         let indices: Vec<usize> = (0..dataset.samples.len()).collect();
         let batches = indices.chunks(batch_size.max(1)).map(<[usize]>::to_vec).collect();
         Self::start(dataset, batches, 0, View::Test(preprocess), threads)
+    }
+
+    /// Batches of one view each, given with its number: 0 is the test view, others are augmented views, which are the same in every
+    /// batch and for every seed of `training`.
+    pub fn views(
+        dataset: Arc<Dataset>,
+        batches: Vec<(usize, Vec<usize>)>,
+        preprocess: Preprocess,
+        training: Training,
+        threads: usize,
+    ) -> Self {
+        let (views, batches) = batches.into_iter().unzip();
+        Self::start(dataset, batches, 0, View::Kept(preprocess, training, views), threads)
     }
 
     fn start(dataset: Arc<Dataset>, batches: Vec<Vec<usize>>, first_step: usize, view: View, threads: usize) -> Self {
@@ -111,7 +129,7 @@ fn prepare_all(
 fn prepare(dataset: &Dataset, indices: &[usize], view: &View, step: usize, stop: &AtomicBool) -> Result<Option<Batch>> {
     let size = match view {
         View::Augmented(training) => training.size,
-        View::Test(preprocess) => preprocess.crop,
+        View::Test(preprocess) | View::Kept(preprocess, ..) => preprocess.crop,
     } as usize;
     let row_values = 3 * size * size;
     let mut pixels = vec![0.0; indices.len() * row_values];
@@ -138,12 +156,20 @@ fn write_row(sample: &Sample, view_kind: &View, step: usize, row: usize, out: &m
             &decoded
         }
     };
+    let augmented = |training: &Training, mut rng| augment(picture, training.size, &training.augment, &mut rng);
     match view_kind {
-        View::Augmented(Training { size, augment: config, mean, std, seed, epoch }) => {
-            let mut rng = generator(*seed, Purpose::Augment, *epoch, step, row);
-            normalise_into(&augment(picture, *size, config, &mut rng)?, *mean, *std, out);
+        View::Augmented(training) => {
+            let rng = generator(training.seed, Purpose::Augment, training.epoch, step, row);
+            normalise_into(&augmented(training, rng)?, training.mean, training.std, out);
         }
-        View::Test(preprocess) => normalise_into(&view(picture, preprocess)?, preprocess.mean, preprocess.std, out),
+        View::Kept(_, training, views) if views[step] > 0 => {
+            let name = u64::from_le_bytes(*blake3::hash(sample.name.as_bytes()).as_bytes().first_chunk().expect("a hash has 32 bytes"));
+            let rng = generator(KEPT, Purpose::Augment, views[step], 0, name as usize);
+            normalise_into(&augmented(training, rng)?, training.mean, training.std, out);
+        }
+        View::Test(preprocess) | View::Kept(preprocess, ..) => {
+            normalise_into(&view(picture, preprocess)?, preprocess.mean, preprocess.std, out);
+        }
     }
     Ok(())
 }
@@ -234,6 +260,25 @@ mod tests {
         normalise_into(&view(picture, &preprocess()).unwrap(), preprocess().mean, preprocess().std, &mut expected);
         assert_eq!(batches[2].pixels[192..], expected);
         assert_eq!(Loader::evaluate(Arc::new(dataset(0)), preprocess(), 4, 3).count(), 0);
+    }
+
+    #[test]
+    fn a_kept_view_is_the_same_in_every_batch_and_for_every_seed() {
+        let data = Arc::new(dataset(8));
+        let load = |batches: &[(usize, &[usize])], seed| -> Vec<Batch> {
+            let batches = batches.iter().map(|(view, rows)| (*view, rows.to_vec())).collect();
+            let training = Training { seed, ..training() };
+            Loader::views(data.clone(), batches, preprocess(), training, 2).collect::<Result<_>>().unwrap()
+        };
+        let values = 3 * 8 * 8;
+        let one = load(&[(0, &[1, 5]), (1, &[1, 5]), (2, &[1, 5])], 1);
+        let other = load(&[(2, &[5]), (1, &[0, 3, 5]), (0, &[5])], 2);
+        assert_eq!(one[2].pixels[values..], other[0].pixels);
+        assert_eq!(one[1].pixels[values..], other[1].pixels[2 * values..]);
+        assert_eq!(one[0].pixels[values..], other[2].pixels);
+        assert_ne!(one[1].pixels, one[2].pixels);
+        let test: Vec<Batch> = Loader::evaluate(data, preprocess(), 8, 1).collect::<Result<_>>().unwrap();
+        assert_eq!(one[0].pixels[..values], test[0].pixels[values..2 * values]);
     }
 
     #[test]

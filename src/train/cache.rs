@@ -17,7 +17,7 @@ use crate::error::{AtPath, Error, Result};
 use crate::parameters::NamedTensors;
 
 const MAGIC: &[u8; 8] = b"DADAFEAT";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CHECKSUM: usize = 32;
 
 /// Rows of one shape: pooled features, tokens or maps.
@@ -61,12 +61,8 @@ pub struct Recipe<'a> {
     pub network: String,
     /// What every picture goes through.
     pub preprocess: &'a Preprocess,
-    /// Augmented views of each picture after its test view.
-    pub views: usize,
-    /// How those are varied.
-    pub augment: Option<&'a AugmentConfig>,
-    /// What their randomness follows from.
-    pub seed: Option<u64>,
+    /// Augmented views of each picture, and how they are varied; the test view where there are none.
+    pub augmented: Option<(usize, &'a AugmentConfig)>,
 }
 
 /// BLAKE3 of weights: names, shapes and values.
@@ -79,16 +75,19 @@ pub fn checksum_of_weights(tensors: &NamedTensors) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The checksum that names the file for these pictures. A picture file is known by its name, size and time of change, a picture in
+/// The checksum that names the file for these pictures of a data set. A picture file is known by its name, size and time of change, a picture in
 /// memory by its content.
 ///
 /// # Errors
 /// When a file is gone.
-pub fn key(recipe: &Recipe, dataset: &Dataset) -> Result<String> {
+pub fn key(recipe: &Recipe, dataset: &Dataset, pictures: &[usize]) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&VERSION.to_le_bytes());
     hasher.update(&serde_json::to_vec(recipe).expect("a recipe has string keys"));
-    for sample in &dataset.samples {
+    for &picture in pictures {
+        let sample = &dataset.samples[picture];
+        hasher.update(&sample.name.len().to_le_bytes());
+        hasher.update(sample.name.as_bytes());
         match &sample.pixels {
             Pixels::File(path) => {
                 let about = fs::metadata(path).at(path)?;
@@ -222,14 +221,8 @@ mod tests {
         let file = Dataset { classes: vec!["c".to_owned()], samples: vec![sample(Pixels::File(path.clone()))] };
         let preprocess = Preprocess::default();
         let augment = AugmentConfig::default();
-        let recipe = Recipe {
-            weights: "w".to_owned(),
-            network: "n".to_owned(),
-            preprocess: &preprocess,
-            views: 1,
-            augment: Some(&augment),
-            seed: Some(1),
-        };
+        let recipe = Recipe { weights: "w".to_owned(), network: "n".to_owned(), preprocess: &preprocess, augmented: Some((1, &augment)) };
+        let key = |recipe: &Recipe, dataset: &Dataset| super::key(recipe, dataset, &[0]);
         let base = key(&recipe, &memory(1)).unwrap();
         assert_eq!(base, key(&recipe.clone(), &memory(1)).unwrap());
         let squashed = Preprocess { squash: true, ..preprocess.clone() };
@@ -239,10 +232,11 @@ mod tests {
             key(&recipe, &file),
             key(&Recipe { weights: "v".to_owned(), ..recipe.clone() }, &memory(1)),
             key(&Recipe { network: "m".to_owned(), ..recipe.clone() }, &memory(1)),
-            key(&Recipe { views: 2, ..recipe.clone() }, &memory(1)),
-            key(&Recipe { seed: Some(2), ..recipe.clone() }, &memory(1)),
+            key(&Recipe { augmented: Some((2, &augment)), ..recipe.clone() }, &memory(1)),
+            key(&Recipe { augmented: None, ..recipe.clone() }, &memory(1)),
+            super::key(&recipe, &memory(1), &[]),
             key(&Recipe { preprocess: &squashed, ..recipe.clone() }, &memory(1)),
-            key(&Recipe { augment: Some(&unflipped), ..recipe.clone() }, &memory(1)),
+            key(&Recipe { augmented: Some((1, &unflipped)), ..recipe.clone() }, &memory(1)),
         ];
         assert!(others.into_iter().all(|other| other.unwrap() != base));
         let before = key(&recipe, &file).unwrap();

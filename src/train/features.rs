@@ -1,30 +1,26 @@
 //! Pictures as the part of the network that learns is given them.
 //!
 //! Where a part is frozen, what it makes of every picture, and of some augmented views of each training picture, is computed once
-//! ([`Base::part`]) and kept in a file by [`super::cache`]. A step then draws one of the views of each picture.
+//! ([`Base::part`]) and kept in files by [`super::kept`]. A step then draws one of the views of each picture.
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use rand::RngExt;
+use burn::tensor::{Device, Tensor};
 
-use super::cache::{self, Recipe, Rows};
+use super::cache;
+use super::kept::{BATCH, Kept};
 use super::tune::Cut;
 use super::{At, Event, KS};
 use crate::backbone::Features;
 use crate::config::RunConfig;
-use crate::data::loader::{Batch, Loader, Training};
+use crate::data::loader::{Loader, Training};
 use crate::data::{Dataset, Roles};
 use crate::embed::images;
 use crate::encoder::{Encoder, Input};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evaluate::{Embeddings, Retrieval, SILENT, query_gallery, self_retrieval};
 use crate::layers::Mode;
 use crate::parameters;
-use crate::random::{Purpose, generator};
-
-/// Pictures that go through the network together when nothing is learnt.
-const BATCH: usize = 64;
 
 /// The network as training starts from it: what its frozen part makes of pictures, and what its features are worth as they are.
 pub struct Base<'a> {
@@ -33,17 +29,11 @@ pub struct Base<'a> {
     /// Where the frozen part ends, if any part is frozen.
     cut: Option<Cut>,
     /// BLAKE3 of the backbone's weights.
-    weights: String,
-    config: &'a RunConfig,
-    device: &'a Device,
-}
-
-/// What the frozen part made of one part of the data: of every picture the test view, then, view after view, the augmented ones.
-#[derive(Clone)]
-pub struct Kept {
-    rows: Arc<Rows>,
-    stages: usize,
-    pictures: usize,
+    pub weights: String,
+    /// The run's.
+    pub config: &'a RunConfig,
+    /// Where to compute.
+    pub device: &'a Device,
 }
 
 /// One part of the data, with what a frozen part of the network made of it where there is one.
@@ -69,7 +59,7 @@ impl<'a> Base<'a> {
     pub fn part(&self, dataset: Dataset, roles: Option<Roles>, views: usize, observe: &mut dyn FnMut(Event)) -> Result<Part> {
         let dataset = Arc::new(dataset);
         let kept = match self.cut {
-            Some(cut) if !dataset.samples.is_empty() => self.keep(cut, &dataset, views, observe)?,
+            Some(cut) if !dataset.samples.is_empty() => Kept::of(self, cut, &dataset, views, observe)?,
             _ => None,
         };
         Ok(Part { dataset, roles, kept })
@@ -83,7 +73,7 @@ impl<'a> Base<'a> {
         let pretrained = !self.config.encoder.weights.is_empty();
         let kept = match &part.kept {
             Some(kept) => Some(kept.clone()),
-            None if pretrained => self.keep(Cut::Pooled, &part.dataset, 0, observe)?,
+            None if pretrained => Kept::of(self, Cut::Pooled, &part.dataset, 0, observe)?,
             None => None,
         };
         let part = Part { dataset: part.dataset.clone(), roles: None, kept };
@@ -91,84 +81,12 @@ impl<'a> Base<'a> {
     }
 
     /// What a batch of pictures is after the frozen part.
-    fn run(&self, cut: Cut, images: Tensor<4>) -> Input {
+    pub fn run(&self, cut: Cut, images: Tensor<4>) -> Input {
         match cut {
             Cut::Pooled => Input::Pooled(self.encoder.features(images, Mode::Infer)),
             Cut::Stage(stages) => {
                 Input::Staged { features: self.encoder.backbone.forward_stages(Features::Map(images), 0..stages, Mode::Infer), stages }
             }
-        }
-    }
-
-    /// The test view and `views` augmented views of every picture after the frozen part: from the file of an earlier run, or computed and
-    /// kept. Nothing if it would take more than `train.cache_gib`.
-    ///
-    /// # Errors
-    /// When a picture cannot be read. A file that cannot be used or written is told to `observe` and done without.
-    fn keep(&self, cut: Cut, dataset: &Arc<Dataset>, views: usize, observe: &mut dyn FnMut(Event)) -> Result<Option<Kept>> {
-        let pictures = dataset.samples.len();
-        let (expected, config) = (pictures * (1 + views), self.config);
-        let stages = match cut {
-            Cut::Stage(stages) => stages,
-            Cut::Pooled => self.encoder.backbone.stages(),
-        };
-        let kept = |rows| Ok(Some(Kept { rows: Arc::new(rows), pictures, stages }));
-        let recipe = Recipe {
-            weights: self.weights.clone(),
-            network: format!("{:?} {:?} {:?}", config.encoder.backbone, config.encoder.pooling, cut),
-            preprocess: &config.preprocess,
-            views,
-            augment: (views > 0).then_some(&config.augment),
-            seed: (views > 0).then_some(config.seed),
-        };
-        let path = cache::folder(&config.train.cache)?.join(format!("{}.features", cache::key(&recipe, dataset)?));
-        match cache::read(&path, expected) {
-            Ok(Some(rows)) => return kept(rows),
-            Ok(None) => {}
-            Err(error) => observe(Event::Note(format!("{error}: computed again"))),
-        }
-        let width = self.width(cut)?;
-        let gib = (expected * width * 4) as f64 / f64::from(1u32 << 30);
-        if gib > config.train.cache_gib {
-            observe(Event::Note(format!(
-                "the frozen part's results would take {gib:.1} GiB, more than train.cache_gib: computed in every step"
-            )));
-            return Ok(None);
-        }
-        observe(Event::Note(format!("frozen part: {pictures} pictures, {} views of each", 1 + views)));
-        let mut rows = Rows { shape: Vec::new(), values: Vec::with_capacity(expected * width) };
-        for view in 0..=views {
-            for batch in self.view(dataset, view) {
-                let batch = batch?;
-                append(&mut rows, self.run(cut, images(&batch, config.preprocess.crop, self.device)));
-            }
-        }
-        if let Err(error) = cache::write(&path, &rows) {
-            observe(Event::Note(format!("{error}: the next run computes the features again")));
-        }
-        kept(rows)
-    }
-
-    /// View 0 is the test view.
-    fn view(&self, dataset: &Arc<Dataset>, view: usize) -> Loader {
-        let threads = self.config.train.loader_threads;
-        let Some(epoch) = view.checked_sub(1) else {
-            return Loader::evaluate(dataset.clone(), self.config.preprocess.clone(), BATCH, threads);
-        };
-        let indices: Vec<usize> = (0..dataset.samples.len()).collect();
-        let batches = indices.chunks(BATCH).map(<[usize]>::to_vec).collect();
-        Loader::train(dataset.clone(), batches, 0, training(self.config, epoch), threads)
-    }
-
-    /// Values that the frozen part makes of one picture.
-    fn width(&self, cut: Cut) -> Result<usize> {
-        let size = self.config.preprocess.crop as usize;
-        let blank = Batch { pixels: vec![0.0; 3 * size * size], labels: vec![0], indices: vec![0] };
-        let mut rows = Rows { shape: Vec::new(), values: Vec::new() };
-        append(&mut rows, self.run(cut, images(&blank, size as u32, self.device)));
-        match rows.width() {
-            0 => Err(Error::Data(format!("pictures of {size} x {size} pixels leave nothing of the backbone's map"))),
-            width => Ok(width),
         }
     }
 }
@@ -182,54 +100,6 @@ pub fn training(config: &RunConfig, epoch: usize) -> Training {
         std: config.preprocess.std,
         seed: config.seed,
         epoch,
-    }
-}
-
-fn append(rows: &mut Rows, input: Input) {
-    let data = match input {
-        Input::Pooled(features) => features.into_data(),
-        Input::Images(map) | Input::Staged { features: Features::Map(map), .. } => map.into_data(),
-        Input::Staged { features: Features::Tokens(tokens), .. } => tokens.into_data(),
-    };
-    rows.shape = data.shape().as_slice()[1..].to_vec();
-    rows.values.extend(data.try_into_vec_as::<f32>().expect("an encoder computes in floating point"));
-}
-
-impl Kept {
-    /// A batch of rows as what a network goes on from.
-    fn input(&self, rows: &[usize], device: &Device) -> Input {
-        let values: Vec<f32> = rows.iter().flat_map(|&row| self.rows.row(row)).copied().collect();
-        let stages = self.stages;
-        match *self.rows.shape.as_slice() {
-            [features] => Input::Pooled(Tensor::from_data(TensorData::new(values, [rows.len(), features]), device)),
-            [tokens, width] => {
-                let features = Tensor::from_data(TensorData::new(values, [rows.len(), tokens, width]), device);
-                Input::Staged { features: Features::Tokens(features), stages }
-            }
-            [channels, height, width] => {
-                let features = Tensor::from_data(TensorData::new(values, [rows.len(), channels, height, width]), device);
-                Input::Staged { features: Features::Map(features), stages }
-            }
-            _ => unreachable!("a row has one to three axes: the file was checked, and no network makes others"),
-        }
-    }
-
-    /// One batch of a step: a view of each picture, drawn for this place of the run.
-    fn batch(&self, pictures: &[usize], seed: u64, at: At, device: &Device) -> Input {
-        let views = self.rows.len() / self.pictures;
-        let drawn = |(row, picture): (usize, &usize)| {
-            let view = generator(seed, Purpose::Augment, at.epoch, at.step, row).random_range(0..views);
-            view * self.pictures + picture
-        };
-        let rows: Vec<usize> = pictures.iter().enumerate().map(drawn).collect();
-        self.input(&rows, device)
-    }
-
-    /// The test views in order, in batches.
-    fn test_batches(&self, device: &Device) -> impl Iterator<Item = Input> {
-        let rows: Vec<usize> = (0..self.pictures).collect();
-        let (kept, device) = (self.clone(), device.clone());
-        (0..self.pictures.div_ceil(BATCH)).map(move |batch| kept.input(&rows[batch * BATCH..rows.len().min((batch + 1) * BATCH)], &device))
     }
 }
 

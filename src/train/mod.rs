@@ -4,8 +4,10 @@
 
 pub mod cache;
 pub mod checkpoint;
+mod cost;
 pub mod features;
 pub mod journal;
+mod kept;
 pub mod optimizer;
 mod report;
 pub mod schedule;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::checkpoint::{Best, Header};
+use self::cost::Cost;
 use self::features::{Base, Part};
 use self::journal::Journal;
 use self::start::Before;
@@ -99,6 +102,13 @@ pub struct At {
 pub enum Event<'a> {
     /// Something worth saying once.
     Note(String),
+    /// The frozen part of the network went over so many of all the views that are to be kept.
+    Kept {
+        /// Views that are done.
+        done: usize,
+        /// Views that had to be computed.
+        of: usize,
+    },
     /// A step was taken: of `steps` in each of `epochs`. The record is there where the journal got one.
     Step {
         /// The step taken.
@@ -153,6 +163,12 @@ pub struct Metrics {
     pub best_epoch: Option<usize>,
     /// Seconds of training and validation.
     pub seconds: f64,
+    /// Seconds of processor time of the process that ended the run.
+    #[serde(default)]
+    pub cpu_seconds: f64,
+    /// The most memory that this process held, in GiB.
+    #[serde(default)]
+    pub peak_memory_gib: f64,
 }
 
 /// Metric names and values.
@@ -263,6 +279,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     };
     let (frozen, before_test) =
         self::before(&base, &untrained.valid(), test, config, observe)?.map(|before| before.figures()).unwrap_or_default();
+    let cost = Cost::so_far();
     let metrics = Metrics {
         measured_on,
         test: figures(&chosen, test)?,
@@ -273,6 +290,8 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
         validation_frozen: before.and_then(|before| before.figures().0),
         best_epoch,
         seconds: spent(seconds),
+        cpu_seconds: cost.cpu_seconds,
+        peak_memory_gib: cost.peak_memory_gib,
     };
     report::neighbours(&chosen, test, config, &device, &folder.join("neighbours.png"))?;
     let model = Model { config: config.encoder.clone(), preprocess: config.preprocess.clone(), encoder: chosen };

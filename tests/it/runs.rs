@@ -35,7 +35,9 @@ fn succeed(folder: &Path, more: &[&str]) {
 
 fn metrics(folder: &Path) -> Value {
     let mut metrics: Value = serde_json::from_slice(&std::fs::read(folder.join("metrics.json")).unwrap()).unwrap();
-    metrics.as_object_mut().unwrap().remove("seconds").unwrap();
+    for cost in ["seconds", "cpu_seconds", "peak_memory_gib"] {
+        assert!(metrics.as_object_mut().unwrap().remove(cost).unwrap().as_f64().unwrap() > 0.0, "{cost}");
+    }
     metrics
 }
 

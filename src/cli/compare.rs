@@ -1,0 +1,127 @@
+//! `dada compare`
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use dada::compare::grid::{self, Arm};
+use dada::compare::preset::Preset;
+use dada::compare::run::{self, Run};
+use dada::compare::table;
+use dada::config::{self, EMOJI};
+
+use super::train::INTERRUPTED;
+
+/// What `dada compare` is told.
+#[derive(Args)]
+pub struct Arguments {
+    /// Configuration file; without one, the embedded emoji
+    config: Option<PathBuf>,
+    /// A value to vary, with what it becomes; given several times, every combination is run. The first is what the others are compared with
+    #[arg(long, value_name = "SECTION.KEY=A,B,…", required_unless_present = "preset")]
+    vary: Vec<String>,
+    /// A comparison by name
+    #[arg(long, value_name = "NAME", conflicts_with = "vary")]
+    preset: Option<Named>,
+    /// Overrides one value of the configuration in all runs
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    settings: Vec<String>,
+    /// Seeds, such as 0..5 or 0,3,7; runs are paired by seed
+    #[arg(long, default_value = "0..5")]
+    seeds: String,
+    /// Divides the training classes into so many folds; seed s validates on fold s modulo this [default: the configuration's validation classes]
+    #[arg(long, value_name = "K")]
+    folds: Option<usize>,
+    /// What the table shows
+    #[arg(long, value_name = "METRIC,…", value_delimiter = ',', default_values = ["recall@1", "map@r"])]
+    metrics: Vec<String>,
+    /// Folder for all runs and the tables; runs in it that are done are not made again
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Named {
+    Ablation,
+    DiscriminatorSize,
+    Mixing,
+    Losses,
+    Classes,
+    Cost,
+}
+
+impl Named {
+    fn preset(self) -> Preset {
+        match self {
+            Self::Ablation => Preset::Ablation,
+            Self::DiscriminatorSize => Preset::DiscriminatorSize,
+            Self::Mixing => Preset::Mixing,
+            Self::Losses => Preset::Losses,
+            Self::Classes => Preset::Classes,
+            Self::Cost => Preset::Cost,
+        }
+    }
+}
+
+/// Compares.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let arms = match arguments.preset {
+        Some(named) => named.preset().arms()?,
+        None => grid::arms(&arguments.vary)?,
+    };
+    let seeds = grid::seeds(&arguments.seeds)?;
+    if arguments.folds.is_some_and(|folds| folds < 2) {
+        bail!("--folds is {}, expected at least 2", arguments.folds.unwrap_or_default());
+    }
+    let base = match &arguments.config {
+        Some(path) => config::read_layer(path)?,
+        None => toml::from_str(EMOJI).context("the embedded configuration")?,
+    };
+    let settings = |arm: &Arm, seed| grid::settings(&arguments.settings, arm, seed, arguments.folds);
+    for arm in &arms {
+        grid::resolve(&base, &settings(arm, seeds[0])).with_context(|| arm.name.clone())?;
+    }
+
+    // An interrupted run stops by itself, with a checkpoint; only then does this program.
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
+    let total = arms.len() * seeds.len();
+    let mut runs = Vec::with_capacity(total);
+    // Seed by seed, so that a comparison that is cut short has whole pairs.
+    for &seed in &seeds {
+        for (index, arm) in arms.iter().enumerate() {
+            let folder = run::folder(&arguments.out, arm, seed);
+            eprintln!("{}/{total}  {}  seed {seed}", runs.len() + 1, arm.name);
+            let made = run::make(&program, arguments.config.as_deref(), &settings(arm, seed), &folder);
+            if stop.load(Ordering::Relaxed) {
+                eprintln!("stopped; the same command goes on");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            let run = Run { arm: index, seed, folder, metrics: made? };
+            let shown =
+                arguments.metrics.iter().filter_map(|name| table::figures(&run).get(name).map(|value| format!("{name} {value:.4}")));
+            eprintln!("    {}  {:.1} s", shown.collect::<Vec<_>>().join("  "), run.metrics.seconds);
+            runs.push(run);
+        }
+    }
+    runs.sort_by_key(|run| run.arm);
+
+    let rows = table::rows(&arms, &runs, &arguments.metrics);
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let header = format!("`dada {}`", command.join(" "));
+    table::write(&arguments.out, &header, &rows, &arms, &runs)?;
+    println!("\n{}", table::markdown(&rows));
+    println!(
+        "{} seeds; ± is the standard deviation over them, a difference is from the first arm on the same seed and classes",
+        seeds.len()
+    );
+    println!("{}", arguments.out.join("comparison.md").display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,75 @@
+//! Comparisons that everybody makes, by name.
+
+use super::grid::{Arm, arms};
+use crate::error::Result;
+
+/// Named lists of arms; the first is what the others are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// What each part of the method buys.
+    Ablation,
+    /// Depth and width of the discriminators.
+    DiscriminatorSize,
+    /// How the mixed domain is made.
+    Mixing,
+    /// DADA off and on with every proxy loss.
+    Losses,
+    /// Category heads for many classes.
+    Classes,
+    /// What the method costs.
+    Cost,
+}
+
+impl Preset {
+    /// Its arms.
+    ///
+    /// # Errors
+    /// Never for these lists: the tests resolve every one of them.
+    pub fn arms(self) -> Result<Vec<Arm>> {
+        let named = |list: &[(&str, &[&str])]| {
+            let arm = |(name, settings): &(&str, &[&str])| Arm {
+                name: (*name).to_owned(),
+                settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
+            };
+            Ok(list.iter().map(arm).collect())
+        };
+        match self {
+            Self::Ablation => named(&[
+                ("none", &["dada.enabled=false"]),
+                ("class mixup only", &["dada.enabled=false", "train.class_mixup=true"]),
+                ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
+                ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
+                ("both, no mixed domain", &["dada.mix.mode=none"]),
+                ("all", &[]),
+                ("all and class mixup", &["train.class_mixup=true"]),
+                ("compat", &["dada.mode=compat"]),
+            ]),
+            Self::DiscriminatorSize => arms(&["dada.domain.hidden=[512],[128],[2048],[512,512]".to_owned()]),
+            Self::Mixing => named(&[
+                ("per row", &[]),
+                ("per batch", &["dada.mix.draw=batch"]),
+                ("not normalised", &["dada.mix.normalize=false"]),
+                ("spherical", &["dada.mix.mode=spherical"]),
+                ("none", &["dada.mix.mode=none"]),
+                ("near samples", &["dada.mix.alpha=1", "dada.mix.beta=5"]),
+                ("near proxies", &["dada.mix.alpha=5", "dada.mix.beta=1"]),
+            ]),
+            Self::Losses => {
+                let losses = "loss.name=proxy-anchor,proxy-nca,proxy-nca-plus-plus,normalized-softmax,cos-face,arc-face,soft-triple";
+                arms(&[losses.to_owned(), "dada.enabled=false,true".to_owned()])
+            }
+            Self::Classes => named(&[
+                ("none", &["dada.enabled=false"]),
+                ("full", &["dada.category.head.name=full"]),
+                ("factorised", &["dada.category.head.name=factorised"]),
+                ("sampled", &["dada.category.head.name=sampled"]),
+            ]),
+            Self::Cost => named(&[
+                ("none", &["dada.enabled=false"]),
+                ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
+                ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
+                ("all", &[]),
+            ]),
+        }
+    }
+}

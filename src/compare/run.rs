@@ -1,0 +1,58 @@
+//! Makes the runs of a comparison.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::grid::Arm;
+use crate::error::{AtPath, Error, Result};
+use crate::train::Metrics;
+
+/// A run that is done.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Place in the list of arms.
+    pub arm: usize,
+    /// Its seed.
+    pub seed: u64,
+    /// Its run folder.
+    pub folder: PathBuf,
+    /// What came out.
+    pub metrics: Metrics,
+}
+
+/// The run folder of one arm and seed within a comparison's folder.
+pub fn folder(comparison: &Path, arm: &Arm, seed: u64) -> PathBuf {
+    let name: String = arm.name.chars().map(|c| if c.is_alphanumeric() || "=.-_".contains(c) { c } else { '_' }).collect();
+    comparison.join(if name.is_empty() { "base".to_owned() } else { name }).join(format!("seed-{seed}"))
+}
+
+/// Makes one run by `program train`, in a process of its own so that its time and memory are its own; goes on with one that was
+/// interrupted, and only reads one that is done. What the process tells goes to `log.txt` in the run's folder.
+///
+/// # Errors
+/// When the run fails; the error has the last line that it told.
+pub fn make(program: &Path, config: Option<&Path>, settings: &[String], folder: &Path) -> Result<Metrics> {
+    let done = folder.join("metrics.json");
+    if !done.exists() {
+        let parent = folder.parent().expect("a run's folder lies in an arm's folder");
+        fs::create_dir_all(parent).at(parent)?;
+        let log = folder.with_extension("log");
+        let mut command = Command::new(program);
+        command
+            .arg("train")
+            .args(config)
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .arg("--out")
+            .arg(folder)
+            .arg("--resume");
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).at(&log)?).status().at(program)?;
+        if !status.success() {
+            let told = fs::read_to_string(&log).unwrap_or_default();
+            let last = told.lines().last().unwrap_or("nothing was told").trim_start_matches("error: ").to_owned();
+            return Err(Error::Data(format!("{}: {last}", folder.display())));
+        }
+    }
+    let bytes = fs::read(&done).at(&done)?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::format(&done, error.to_string()))
+}

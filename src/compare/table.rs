@@ -1,0 +1,145 @@
+//! What a comparison found.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::grid::Arm;
+use super::run::Run;
+use crate::data::Split;
+use crate::error::{AtPath, Result};
+use crate::evaluate::protocol::{Paired, mean_deviation, paired};
+use crate::train::Figures;
+
+/// Results of one arm over all seeds, beside those of the first arm.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The arm.
+    pub name: String,
+    /// Of each metric.
+    pub figures: Vec<Entry>,
+    /// Mean seconds of training and validation.
+    pub seconds: f64,
+    /// Mean seconds of processor time.
+    pub cpu_seconds: f64,
+    /// Largest memory of a run, in GiB.
+    pub memory_gib: f64,
+}
+
+/// One metric of one arm.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Such as `recall@1`.
+    pub metric: String,
+    /// Over the seeds.
+    pub mean: f64,
+    /// Standard deviation over the seeds; absent for a single seed.
+    pub deviation: Option<f64>,
+    /// From the first arm, paired by seed; absent for the first arm.
+    pub difference: Option<Paired>,
+}
+
+/// The figures that a comparison goes by. Where the validation classes had to serve for the test, they also chose the best epoch, so that
+/// the last epoch is the fairer judge.
+pub fn figures(run: &Run) -> &Figures {
+    match run.metrics.measured_on {
+        Split::Validation => &run.metrics.test_final,
+        _ => &run.metrics.test,
+    }
+}
+
+/// Rows for what was there before training and for every arm, in order. Runs come arm by arm, each with the same seeds in the same order.
+pub fn rows(arms: &[Arm], runs: &[Run], metrics: &[String]) -> Vec<Row> {
+    let of = |arm: usize| -> Vec<&Run> { runs.iter().filter(|run| run.arm == arm).collect() };
+    let values = |list: &[&Figures], metric: &String| -> Vec<f64> {
+        list.iter().map(|figures| figures.get(metric).copied().unwrap_or(f64::NAN)).collect()
+    };
+    let first: Vec<&Figures> = of(0).into_iter().map(figures).collect();
+    let row = |name: &str, list: &[&Figures], is_first: bool, cost: [f64; 3]| {
+        let entry = |metric: &String| {
+            let found = values(list, metric);
+            let (mean, deviation) = mean_deviation(&found);
+            let difference = (!is_first).then(|| paired(&found, &values(&first, metric)));
+            Entry { metric: metric.clone(), mean, deviation: (found.len() > 1).then_some(deviation), difference }
+        };
+        let [seconds, cpu_seconds, memory_gib] = cost;
+        Row { name: name.to_owned(), figures: metrics.iter().map(entry).collect(), seconds, cpu_seconds, memory_gib }
+    };
+    let mut rows = Vec::new();
+    let frozen: Option<Vec<&Figures>> = of(0).into_iter().map(|run| run.metrics.frozen.as_ref()).collect();
+    if let Some(frozen) = frozen.filter(|frozen| !frozen.is_empty()) {
+        rows.push(row("(frozen features)", &frozen, false, [0.0; 3]));
+    }
+    let untrained: Vec<&Figures> = of(0).into_iter().map(|run| &run.metrics.untrained).collect();
+    rows.push(row("(before training)", &untrained, false, [0.0; 3]));
+    for (index, arm) in arms.iter().enumerate() {
+        let runs = of(index);
+        let list: Vec<&Figures> = runs.iter().map(|run| figures(run)).collect();
+        let mean = |value: fn(&Run) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len() as f64;
+        let memory = runs.iter().map(|run| run.metrics.peak_memory_gib).fold(0.0, f64::max);
+        let name = if arm.name.is_empty() { "base" } else { &arm.name };
+        rows.push(row(name, &list, index == 0, [mean(|run| run.metrics.seconds), mean(|run| run.metrics.cpu_seconds), memory]));
+    }
+    rows
+}
+
+/// A table for people.
+pub fn markdown(rows: &[Row]) -> String {
+    let mut text = String::from("|");
+    let metrics: Vec<&str> = rows[0].figures.iter().map(|entry| entry.metric.as_str()).collect();
+    for metric in &metrics {
+        write!(text, " | {metric} | difference (95 %)").expect("a string takes everything");
+    }
+    text += " | seconds | CPU s | GiB |\n|---";
+    text += &"|---".repeat(2 * metrics.len() + 3);
+    text += "|\n";
+    for row in rows {
+        text += &format!("| {}", row.name);
+        for entry in &row.figures {
+            let deviation = entry.deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.4}"));
+            let difference = entry.difference.as_ref().map_or(String::new(), told);
+            text += &format!(" | {:.4}{deviation} | {difference}", entry.mean);
+        }
+        match row.seconds > 0.0 {
+            true => text += &format!(" | {:.1} | {:.1} | {:.2} |\n", row.seconds, row.cpu_seconds, row.memory_gib),
+            false => text += " | | | |\n",
+        }
+    }
+    text
+}
+
+fn told(paired: &Paired) -> String {
+    match paired.interval {
+        Some((low, high)) => format!("{:+.4} [{low:+.4}, {high:+.4}]", paired.difference),
+        None => format!("{:+.4}", paired.difference),
+    }
+}
+
+/// Writes `comparison.md`, `comparison.csv` (one line a run) and `comparison.json`.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn write(folder: &Path, header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<()> {
+    let save = |name: &str, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).at(&path)
+    };
+    save("comparison.md", format!("{header}\n\n{}", markdown(rows)))?;
+    save("comparison.json", serde_json::to_string_pretty(rows).expect("rows have string keys"))?;
+    let names: Vec<&String> = runs.first().map(|run| figures(run).keys().collect()).unwrap_or_default();
+    let mut csv = String::from("arm,seed,seconds,cpu_seconds,peak_memory_gib");
+    names.iter().for_each(|name| csv += &format!(",{name}"));
+    for run in runs {
+        let metrics = &run.metrics;
+        csv += &format!(
+            "\n\"{}\",{},{:.2},{:.2},{:.3}",
+            arms[run.arm].name, run.seed, metrics.seconds, metrics.cpu_seconds, metrics.peak_memory_gib
+        );
+        for name in &names {
+            csv += &figures(run).get(*name).map_or(",".to_owned(), |value| format!(",{value}"));
+        }
+    }
+    save("comparison.csv", csv + "\n")
+}
