@@ -6,6 +6,7 @@ pub mod compare;
 pub mod compute;
 pub mod config;
 pub mod data;
+pub mod doctor;
 pub mod download;
 pub mod embed;
 pub mod embed_files;

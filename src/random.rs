@@ -28,6 +28,8 @@ pub enum Purpose {
     Cluster = 8,
     /// Resampling for intervals.
     Bootstrap = 9,
+    /// Projections and halves with which samples and proxies are compared.
+    Probe = 10,
 }
 
 /// The generator for one purpose at one place of a run.
