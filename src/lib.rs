@@ -16,6 +16,7 @@ pub mod evaluate;
 pub mod layers;
 pub mod loss;
 pub mod model;
+pub mod page;
 pub mod parameters;
 pub mod pca;
 pub mod random;

@@ -9,6 +9,7 @@ pub mod kmeans;
 pub mod nearest;
 pub mod neighbours;
 mod panels;
+pub mod protocol;
 pub mod retrieval;
 pub mod sheet;
 mod tally;

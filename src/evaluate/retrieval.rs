@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::Progress;
 use super::embeddings::Embeddings;
 use super::neighbours::{Ranks, rank_gallery, rank_self};
+use super::protocol::{Bootstrap, Interval, bootstrap};
 use crate::error::{Error, Result};
 
 /// One query's scores.
@@ -36,6 +37,13 @@ impl QueryScore {
         let mean = |sum: f64| if r > 0 { sum / r as f64 } else { 0.0 };
         Self { relevant: r, first_hit: ranks.first.unwrap_or(0), r_precision: mean(f64::from(count)), average_precision_at_r: mean(sum) }
     }
+
+    /// The figures of a query that has a relevant item, in the order of [`Means::entries`].
+    pub fn figures(&self, ks: &[usize]) -> Vec<f64> {
+        let recall = |k: usize| f64::from(self.first_hit <= k);
+        let rest = [recall(1), self.r_precision, self.average_precision_at_r, 1.0 / self.first_hit as f64];
+        ks.iter().map(|&k| recall(k)).chain(rest).collect()
+    }
 }
 
 /// Means over scored queries; each is written to JSON under the name in its description.
@@ -56,15 +64,13 @@ pub struct Means {
 impl Means {
     fn of<'a>(scores: impl Iterator<Item = &'a QueryScore> + Clone, ks: &[usize]) -> Self {
         let count = scores.clone().count() as f64;
-        let mean = |of: &dyn Fn(&QueryScore) -> f64| scores.clone().map(of).sum::<f64>() / count;
-        let recall = |k: usize| mean(&|score| f64::from(score.first_hit <= k));
-        Self {
-            recall: ks.iter().map(|&k| (k, recall(k))).collect(),
-            precision_at_1: recall(1),
-            r_precision: mean(&|score| score.r_precision),
-            map_at_r: mean(&|score| score.average_precision_at_r),
-            mrr: mean(&|score| 1.0 / score.first_hit as f64),
+        let mut sums = vec![0.0; ks.len() + 4];
+        for score in scores {
+            sums.iter_mut().zip(score.figures(ks)).for_each(|(sum, figure)| *sum += figure);
         }
+        sums.iter_mut().for_each(|sum| *sum /= count);
+        let [precision_at_1, r_precision, map_at_r, mrr] = sums[ks.len()..] else { unreachable!("four figures follow recall") };
+        Self { recall: ks.iter().copied().zip(sums).collect(), precision_at_1, r_precision, map_at_r, mrr }
     }
 
     /// Metric names and values, in the order of a table.
@@ -124,6 +130,27 @@ impl Retrieval {
         };
         let classes = scored.chunk_by(|&a, &b| labels[a] == labels[b]).map(class).collect();
         Ok(Self { means, classes, queries })
+    }
+
+    /// The k of recall@k.
+    pub fn ks(&self) -> Vec<usize> {
+        self.means.recall.iter().map(|&(k, _)| k).collect()
+    }
+
+    /// Figures of the queries that entered the means, row-major `[scored queries, figures]` in the order of [`Means::entries`]: what
+    /// [`bootstrap`] and [`super::protocol::paired_bootstrap`] resample.
+    pub fn figures(&self) -> Vec<f64> {
+        let ks = self.ks();
+        self.queries.iter().filter(|query| query.relevant > 0).flat_map(|query| query.figures(&ks)).collect()
+    }
+
+    /// 95 % intervals over queries, in the order of [`Means::entries`]: how much the figures would move with other queries of the same
+    /// kind. They say nothing about another training run.
+    ///
+    /// # Errors
+    /// No resample.
+    pub fn intervals(&self, config: &Bootstrap) -> Result<Vec<Interval>> {
+        bootstrap(&self.figures(), self.means.recall.len() + 4, config)
     }
 
     /// Queries that entered the means.
