@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dada::compare::grid::{self, Arm};
+use dada::compare::page;
 use dada::compare::preset::Preset;
 use dada::compare::run::{self, Run};
 use dada::compare::table;
@@ -113,15 +114,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     runs.sort_by_key(|run| run.arm);
 
-    let rows = table::rows(&arms, &runs, &arguments.metrics);
+    let rows = table::rows(&arms, &runs, &arguments.metrics)?;
     let command: Vec<String> = std::env::args().skip(1).collect();
     let header = format!("`dada {}`", command.join(" "));
     table::write(&arguments.out, &header, &rows, &arms, &runs)?;
+    page::page(&header, &rows, &arms, &runs).write(&arguments.out.join("comparison.html"))?;
     println!("\n{}", table::markdown(&rows));
     println!(
         "{} seeds; ± is the standard deviation over them, a difference is from the first arm on the same seed and classes",
         seeds.len()
     );
-    println!("{}", arguments.out.join("comparison.md").display());
+    println!("{}", arguments.out.join("comparison.html").display());
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 //! [`grid`] says which runs there are, [`run`] makes them, each in a process of its own, and [`table`] pairs them by seed.
 
 pub mod grid;
+pub mod page;
 pub mod preset;
 pub mod run;
 pub mod table;

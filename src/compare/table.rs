@@ -35,8 +35,8 @@ pub struct Entry {
     pub metric: String,
     /// Over the seeds.
     pub mean: f64,
-    /// Standard deviation over the seeds; absent for a single seed.
-    pub deviation: Option<f64>,
+    /// Standard deviation over the seeds; NaN for a single seed.
+    pub deviation: f64,
     /// From the first arm, paired by seed; absent for the first arm.
     pub difference: Option<Paired>,
 }
@@ -51,7 +51,10 @@ pub fn figures(run: &Run) -> &Figures {
 }
 
 /// Rows for what was there before training and for every arm, in order. Runs come arm by arm, each with the same seeds in the same order.
-pub fn rows(arms: &[Arm], runs: &[Run], metrics: &[String]) -> Vec<Row> {
+///
+/// # Errors
+/// When the arms have not equally many runs.
+pub fn rows(arms: &[Arm], runs: &[Run], metrics: &[String]) -> Result<Vec<Row>> {
     let of = |arm: usize| -> Vec<&Run> { runs.iter().filter(|run| run.arm == arm).collect() };
     let values = |list: &[&Figures], metric: &String| -> Vec<f64> {
         list.iter().map(|figures| figures.get(metric).copied().unwrap_or(f64::NAN)).collect()
@@ -61,28 +64,28 @@ pub fn rows(arms: &[Arm], runs: &[Run], metrics: &[String]) -> Vec<Row> {
         let entry = |metric: &String| {
             let found = values(list, metric);
             let (mean, deviation) = mean_deviation(&found);
-            let difference = (!is_first).then(|| paired(&found, &values(&first, metric)));
-            Entry { metric: metric.clone(), mean, deviation: (found.len() > 1).then_some(deviation), difference }
+            let difference = (!is_first).then(|| paired(&values(&first, metric), &found)).transpose()?;
+            Ok(Entry { metric: metric.clone(), mean, deviation, difference })
         };
         let [seconds, cpu_seconds, memory_gib] = cost;
-        Row { name: name.to_owned(), figures: metrics.iter().map(entry).collect(), seconds, cpu_seconds, memory_gib }
+        Ok(Row { name: name.to_owned(), figures: metrics.iter().map(entry).collect::<Result<_>>()?, seconds, cpu_seconds, memory_gib })
     };
     let mut rows = Vec::new();
     let frozen: Option<Vec<&Figures>> = of(0).into_iter().map(|run| run.metrics.frozen.as_ref()).collect();
     if let Some(frozen) = frozen.filter(|frozen| !frozen.is_empty()) {
-        rows.push(row("(frozen features)", &frozen, false, [0.0; 3]));
+        rows.push(row("(frozen features)", &frozen, false, [0.0; 3])?);
     }
     let untrained: Vec<&Figures> = of(0).into_iter().map(|run| &run.metrics.untrained).collect();
-    rows.push(row("(before training)", &untrained, false, [0.0; 3]));
+    rows.push(row("(before training)", &untrained, false, [0.0; 3])?);
     for (index, arm) in arms.iter().enumerate() {
         let runs = of(index);
         let list: Vec<&Figures> = runs.iter().map(|run| figures(run)).collect();
         let mean = |value: fn(&Run) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len() as f64;
         let memory = runs.iter().map(|run| run.metrics.peak_memory_gib).fold(0.0, f64::max);
         let name = if arm.name.is_empty() { "base" } else { &arm.name };
-        rows.push(row(name, &list, index == 0, [mean(|run| run.metrics.seconds), mean(|run| run.metrics.cpu_seconds), memory]));
+        rows.push(row(name, &list, index == 0, [mean(|run| run.metrics.seconds), mean(|run| run.metrics.cpu_seconds), memory])?);
     }
-    rows
+    Ok(rows)
 }
 
 /// A table for people.
@@ -98,7 +101,7 @@ pub fn markdown(rows: &[Row]) -> String {
     for row in rows {
         text += &format!("| {}", row.name);
         for entry in &row.figures {
-            let deviation = entry.deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.4}"));
+            let deviation = if entry.deviation.is_nan() { String::new() } else { format!(" ± {:.4}", entry.deviation) };
             let difference = entry.difference.as_ref().map_or(String::new(), told);
             text += &format!(" | {:.4}{deviation} | {difference}", entry.mean);
         }
@@ -112,8 +115,8 @@ pub fn markdown(rows: &[Row]) -> String {
 
 fn told(paired: &Paired) -> String {
     match paired.interval {
-        Some((low, high)) => format!("{:+.4} [{low:+.4}, {high:+.4}]", paired.difference),
-        None => format!("{:+.4}", paired.difference),
+        (low, high) if low.is_finite() => format!("{:+.4} [{low:+.4}, {high:+.4}]", paired.difference),
+        _ => format!("{:+.4}", paired.difference),
     }
 }
 

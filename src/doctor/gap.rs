@@ -173,7 +173,12 @@ mod tests {
 
     fn normal(rows: usize, shift: f32, seed: u64) -> Vec<f32> {
         let mut random = generator(seed, Purpose::Probe, 0, 0, 0);
-        (0..rows * 4).map(|at| { let value: f32 = StandardNormal.sample(&mut random); value + if at % 4 == 0 { shift } else { 0.0 } }).collect()
+        (0..rows * 4)
+            .map(|at| {
+                let value: f32 = StandardNormal.sample(&mut random);
+                value + if at % 4 == 0 { shift } else { 0.0 }
+            })
+            .collect()
     }
 
     fn cloud(values: &[f32]) -> Cloud<'_> {

@@ -150,7 +150,9 @@ pub fn alarms(finding: &Finding, first: &Finding) -> Vec<String> {
     let mut alarms = Vec::new();
     if finding.effective_rank < COLLAPSE * first.effective_rank {
         let (now, then) = (finding.effective_rank, first.effective_rank);
-        alarms.push(format!("embeddings collapse: they vary in {now:.1} directions, {then:.1} at first; lower the learning rates or dada's weights"));
+        alarms.push(format!(
+            "embeddings collapse: they vary in {now:.1} directions, {then:.1} at first; lower the learning rates or dada's weights"
+        ));
     }
     if finding.dead > 0.5 && finding.dead > first.dead {
         alarms.push(format!("{:.0} % of the proxies are nearest to no sample of their class", 100.0 * finding.dead));
@@ -173,8 +175,7 @@ mod tests {
         let own: Vec<f32> = labels.iter().flat_map(|&label| &proxies[label * dim..][..dim]).copied().collect();
         let cloud = |values| Cloud { values, dim };
         let proxy_labels: Vec<usize> = (0..proxies.len() / dim).collect();
-        let patient =
-            Patient { samples: cloud(samples), labels, own: cloud(&own), proxies: cloud(proxies), proxy_labels: &proxy_labels };
+        let patient = Patient { samples: cloud(samples), labels, own: cloud(&own), proxies: cloud(proxies), proxy_labels: &proxy_labels };
         examine(&patient, 0, 0)
     }
 

@@ -7,6 +7,7 @@
 mod axis;
 pub mod bars;
 pub mod histogram;
+pub mod intervals;
 pub mod line;
 pub mod pictures;
 pub mod scatter;
@@ -20,6 +21,7 @@ use crate::error::{AtPath, Result};
 pub use axis::{Axis, Scale};
 pub use bars::{Bar, bars};
 pub use histogram::{Counts, histogram};
+pub use intervals::{Interval, intervals};
 pub use line::{Line, Lines, lines};
 pub use pictures::{Mark, Thumbnail, strip};
 pub use scatter::{Point, Shape, scatter};

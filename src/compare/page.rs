@@ -1,0 +1,63 @@
+//! A comparison as a page.
+
+use super::grid::Arm;
+use super::run::Run;
+use super::table::{Row, figures};
+use crate::page::{Html, Interval, Page, decimal, intervals, table};
+
+/// The page of a comparison; `header` says how it was made.
+pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Page {
+    let mut page = Page::new("Comparison", header);
+    let metrics: Vec<&str> = rows[0].figures.iter().map(|entry| entry.metric.as_str()).collect();
+    let seeds = runs.iter().filter(|run| run.arm == 0).count();
+    let first = if arms[0].name.is_empty() { "base" } else { &arms[0].name };
+
+    let of = |arm: usize, metric: &str| -> Vec<f64> {
+        runs.iter().filter(|run| run.arm == arm).map(|run| figures(run).get(metric).copied().unwrap_or(f64::NAN)).collect()
+    };
+    let before = rows.len() - arms.len();
+    let charts = metrics.iter().enumerate().map(|(at, metric)| {
+        let drawn = arms.iter().enumerate().skip(1).filter_map(|(arm, _)| {
+            let row = &rows[before + arm];
+            let paired = row.figures[at].difference.as_ref()?;
+            let points = of(arm, metric).iter().zip(of(0, metric)).map(|(ours, theirs)| 100.0 * (ours - theirs)).collect();
+            let ends = (100.0 * paired.interval.0, 100.0 * paired.interval.1);
+            Some(Interval { name: row.name.clone(), value: 100.0 * paired.difference, ends, points })
+        });
+        intervals(
+            &format!("{metric}: difference from “{first}”"),
+            "percentage points; line: 95 % interval, small dots: seeds",
+            &drawn.collect::<Vec<_>>(),
+        )
+    });
+    page.section("Differences", charts.collect::<Vec<_>>());
+
+    let mut columns = vec![""];
+    let named: Vec<String> = metrics.iter().flat_map(|metric| [(*metric).to_owned(), "difference".to_owned()]).collect();
+    columns.extend(named.iter().map(String::as_str));
+    columns.extend(["seconds", "CPU s", "GiB"]);
+    let cells = |row: &Row| {
+        let mut cells = vec![row.name.clone()];
+        for entry in &row.figures {
+            cells.push(match entry.deviation.is_nan() {
+                true => decimal(entry.mean, 4),
+                false => format!("{} ± {}", decimal(entry.mean, 4), decimal(entry.deviation, 4)),
+            });
+            cells.push(entry.difference.as_ref().map_or(String::new(), |paired| decimal(paired.difference, 4)));
+        }
+        match row.seconds > 0.0 {
+            true => cells.extend([decimal(row.seconds, 1), decimal(row.cpu_seconds, 1), decimal(row.memory_gib, 2)]),
+            false => cells.extend([String::new(), String::new(), String::new()]),
+        }
+        cells
+    };
+    let note = format!(
+        "{seeds} seeds. ± is the standard deviation over them; a difference is the mean, over the seeds, of the difference from “{first}” with \
+         the same seed and the same classes; its interval is Student's."
+    );
+    page.section("Figures", [table(&columns, &rows.iter().map(cells).collect::<Vec<_>>()), Html::note(&note)]);
+
+    let settings = |arm: &Arm| vec![if arm.name.is_empty() { "base".to_owned() } else { arm.name.clone() }, arm.settings.join("  ")];
+    page.section("What was varied", [table(&["", "settings"], &arms.iter().map(settings).collect::<Vec<_>>())]);
+    page
+}
