@@ -32,7 +32,7 @@ pub struct Arguments {
     /// What to measure on: emoji, or folder:PATH, csv:PATH, features:PATH, cub200:PATH, …; all its pictures are one test set
     #[arg(long, value_name = "SOURCE", conflicts_with = "embeddings")]
     data: Option<DataConfig>,
-    /// Anybody's embeddings, .npy or .safetensors
+    /// Anybody's embeddings, .npy, .safetensors or .parquet
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
     /// Their labels, .csv, .npy or .txt [default: those beside the embeddings]
