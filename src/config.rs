@@ -330,6 +330,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_as_they_were_typed() {
+        // Every number that a configuration can hold, as a decimal fraction that has no exact binary form.
+        let table = RunConfig::default().to_table();
+        let settings: Vec<String> = flatten(&table)
+            .into_iter()
+            .filter_map(|(key, value)| match value {
+                Value::Float(_) => Some(format!("{key}=0.3")),
+                Value::Array(values) if values.first().is_some_and(Value::is_float) => Some(format!("{key}={:?}", vec![0.3; values.len()])),
+                _ => None,
+            })
+            .collect();
+        let config = resolve(&settings.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        assert!(settings.len() > 20 && config.to_toml().matches("0.3").count() >= settings.len(), "{settings:?}");
+        assert!(!config.to_toml().contains("0.30"), "{}", config.to_toml());
+    }
+
+    #[test]
     fn compat_changes_the_defaults_whatever_the_order() {
         let config = resolve(&["dada.domain.hidden=[64]", "dada.mode=compat"]).unwrap();
         assert_eq!(config.dada.domain.discriminator.norm, Norm::BatchPerDomain);

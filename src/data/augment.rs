@@ -19,19 +19,19 @@ use crate::error::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentConfig {
     /// Least and most share of the picture's area that is cut out; `[1, 1]` cuts as little as the proportions allow.
-    pub crop_scale: [f32; 2],
+    pub crop_scale: [f64; 2],
     /// Least and most width / height of what is cut out.
-    pub crop_ratio: [f32; 2],
+    pub crop_ratio: [f64; 2],
     /// Mirror every other picture. Off where left and right mean something, as in letters.
     pub flip: bool,
     /// Brightness is multiplied by 1 ± this.
-    pub brightness: f32,
+    pub brightness: f64,
     /// Contrast is multiplied by 1 ± this.
-    pub contrast: f32,
+    pub contrast: f64,
     /// Saturation is multiplied by 1 ± this.
-    pub saturation: f32,
+    pub saturation: f64,
     /// Hue is turned by ± this, in turns; at most 0.5.
-    pub hue: f32,
+    pub hue: f64,
     /// A learned list of changes, before the four above.
     pub policy: Policy,
 }
@@ -113,9 +113,9 @@ pub fn augment(picture: &RgbImage, size: u32, config: &AugmentConfig, rng: &mut 
 /// What RandomResizedCrop cuts out: ten tries at a random area and shape, then the largest centred part of an allowed shape.
 fn random_region((width, height): (u32, u32), config: &AugmentConfig, rng: &mut ChaCha8Rng) -> Region {
     let (width, height) = (f64::from(width), f64::from(height));
-    let [least, most] = config.crop_ratio.map(f64::from);
+    let [least, most] = config.crop_ratio;
     for _ in 0..10 {
-        let area = width * height * between(config.crop_scale.map(f64::from), rng);
+        let area = width * height * between(config.crop_scale, rng);
         let ratio = between([least.ln(), most.ln()], rng).exp();
         let (crop_width, crop_height) = ((area * ratio).sqrt().round_ties_even(), (area / ratio).sqrt().round_ties_even());
         if (1.0..=width).contains(&crop_width) && (1.0..=height).contains(&crop_height) {
@@ -142,9 +142,9 @@ fn jitter(picture: &mut RgbImage, config: &AugmentConfig, rng: &mut ChaCha8Rng) 
     }
     let mut order = [0, 1, 2, 3];
     order.shuffle(rng);
-    let mut factor = |strength: f32| between([f64::from(1.0 - strength).max(0.0), f64::from(1.0 + strength)], rng) as f32;
+    let mut factor = |strength: f64| between([(1.0 - strength).max(0.0), 1.0 + strength], rng) as f32;
     let (brightness, contrast, saturation) = (factor(config.brightness), factor(config.contrast), factor(config.saturation));
-    let hue = between([f64::from(-config.hue), f64::from(config.hue)], rng) as f32;
+    let hue = between([-config.hue, config.hue], rng) as f32;
     for change in order {
         match change {
             0 if config.brightness > 0.0 => color::brightness(picture, brightness),
@@ -242,7 +242,7 @@ mod tests {
         assert!(refused(AugmentConfig { crop_scale: [0.5, 0.2], ..AugmentConfig::default() }).contains("crop_scale"));
         assert!(refused(AugmentConfig { crop_ratio: [0.0, 1.0], ..AugmentConfig::default() }).contains("crop_ratio"));
         assert!(refused(AugmentConfig { contrast: -0.1, ..AugmentConfig::default() }).contains("contrast"));
-        assert!(refused(AugmentConfig { hue: f32::NAN, ..AugmentConfig::default() }).contains("hue"));
+        assert!(refused(AugmentConfig { hue: f64::NAN, ..AugmentConfig::default() }).contains("hue"));
         assert!(augment(&RgbImage::new(0, 0), 8, &AugmentConfig::default(), &mut rng(0)).is_err());
     }
 }
