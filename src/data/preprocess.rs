@@ -62,6 +62,13 @@ pub struct Region {
     pub height: f64,
 }
 
+impl Region {
+    /// All of a picture.
+    pub fn whole(picture: &RgbImage) -> Self {
+        Self { left: 0.0, top: 0.0, width: f64::from(picture.width()), height: f64::from(picture.height()) }
+    }
+}
+
 /// The test view: short side to `resize`, centre `crop` x `crop`, in one sampling step.
 ///
 /// # Errors
@@ -71,7 +78,7 @@ pub fn view(picture: &RgbImage, preprocess: &Preprocess) -> Result<RgbImage> {
     let (width, height) = picture.dimensions();
     let crop = f64::from(preprocess.crop);
     let region = if preprocess.squash {
-        Region { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) }
+        Region::whole(picture)
     } else {
         let scale = |side: u32| u64::from(preprocess.resize) * u64::from(side) / u64::from(width.min(height).max(1));
         // Resizing first and cutting then would sample at the same places and compute pixels that are thrown away.
@@ -91,7 +98,7 @@ pub fn view(picture: &RgbImage, preprocess: &Preprocess) -> Result<RgbImage> {
 /// # Errors
 /// [`Error::Data`] when the picture or the region is empty, or the region leaves the picture.
 pub fn resample(picture: &RgbImage, region: Region, width: u32, height: u32) -> Result<RgbImage> {
-    let whole = Region { left: 0.0, top: 0.0, width: f64::from(picture.width()), height: f64::from(picture.height()) };
+    let whole = Region::whole(picture);
     if region == whole && (width, height) == picture.dimensions() {
         return Ok(picture.clone());
     }
