@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,15 @@ pub enum DeviceKind {
     /// The processor.
     #[default]
     Cpu,
+}
+
+impl FromStr for DeviceKind {
+    type Err = Error;
+
+    /// Reads a name as configurations spell it.
+    fn from_str(name: &str) -> Result<Self> {
+        Value::from(name).try_into().map_err(|error: toml::de::Error| Error::Config(format!("device: {}", error.message())))
+    }
 }
 
 impl DeviceKind {
@@ -366,6 +376,8 @@ mod tests {
             ("dada.mode=fixed", "dada.mode"),
             ("loss.name=proxy-ankle", "proxy-anchor"),
             ("dada.category.dropout=1.0", "dropout"),
+            ("data.source=folder", "data.path"),
+            ("data.test_share=1.5", "data.test_share"),
         ];
         for (setting, expected) in cases {
             let message = resolve(&[setting]).unwrap_err().to_string();

@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Stop at a picture that cannot be read, and write nothing
     #[arg(long)]
     strict: bool,
+    /// Where to compute
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    device: DeviceKind,
 }
 
 /// Embeds.
@@ -41,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut writer = Writer::create(&arguments.out)?;
     let inputs = inputs::collect(&arguments.inputs)?;
-    let device = DeviceKind::default().open();
+    let device = arguments.device.open();
     let model = Model::load(&model_folder(&arguments.model), &device)?;
 
     let started = Instant::now();
