@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,15 @@ pub enum DeviceKind {
     /// The processor.
     #[default]
     Cpu,
+}
+
+impl FromStr for DeviceKind {
+    type Err = Error;
+
+    /// Reads a name as configurations spell it.
+    fn from_str(name: &str) -> Result<Self> {
+        Value::from(name).try_into().map_err(|error: toml::de::Error| Error::Config(format!("device: {}", error.message())))
+    }
 }
 
 impl DeviceKind {
@@ -330,6 +340,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_as_they_were_typed() {
+        // Every number that a configuration can hold, as a decimal fraction that has no exact binary form.
+        let table = RunConfig::default().to_table();
+        let settings: Vec<String> = flatten(&table)
+            .into_iter()
+            .filter_map(|(key, value)| match value {
+                Value::Float(_) => Some(format!("{key}=0.3")),
+                Value::Array(values) if values.first().is_some_and(Value::is_float) => Some(format!("{key}={:?}", vec![0.3; values.len()])),
+                _ => None,
+            })
+            .collect();
+        let config = resolve(&settings.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        assert!(settings.len() > 20 && config.to_toml().matches("0.3").count() >= settings.len(), "{settings:?}");
+        assert!(!config.to_toml().contains("0.30"), "{}", config.to_toml());
+    }
+
+    #[test]
     fn compat_changes_the_defaults_whatever_the_order() {
         let config = resolve(&["dada.domain.hidden=[64]", "dada.mode=compat"]).unwrap();
         assert_eq!(config.dada.domain.discriminator.norm, Norm::BatchPerDomain);
@@ -349,6 +376,8 @@ mod tests {
             ("dada.mode=fixed", "dada.mode"),
             ("loss.name=proxy-ankle", "proxy-anchor"),
             ("dada.category.dropout=1.0", "dropout"),
+            ("data.source=folder", "data.path"),
+            ("data.test_share=1.5", "data.test_share"),
         ];
         for (setting, expected) in cases {
             let message = resolve(&[setting]).unwrap_err().to_string();

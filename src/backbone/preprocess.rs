@@ -10,7 +10,7 @@ use crate::data::preprocess::Preprocess;
 use crate::error::{AtPath, Error, Result};
 
 /// Mean and deviation of each channel of 0..1 values.
-pub type Statistics = [[f32; 3]; 2];
+pub type Statistics = [[f64; 3]; 2];
 
 /// ImageNet's own statistics.
 pub const IMAGENET: Statistics = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
@@ -20,7 +20,7 @@ pub const HALVES: Statistics = [[0.5; 3]; 2];
 pub const LITE: Statistics = [[127.0 / 255.0; 3], [128.0 / 255.0; 3]];
 
 /// How far two means or deviations may lie apart and still be called the same: timm's 0.5 for TensorFlow's 127 / 255 is.
-const TOLERANCE: f32 = 0.01;
+const TOLERANCE: f64 = 0.01;
 
 /// The usual test view of a network that sees `crop` × `crop` pixels: the short side is resized to 256 for a crop of 224.
 pub fn usual(crop: u32, [mean, std]: Statistics) -> Preprocess {
@@ -38,8 +38,8 @@ pub fn beside(weights: &Path) -> Result<Option<Preprocess>> {
     }
     #[derive(Deserialize)]
     struct Pretrained {
-        mean: [f32; 3],
-        std: [f32; 3],
+        mean: [f64; 3],
+        std: [f64; 3],
         input_size: [u32; 3],
     }
     if let Some(exported) = read(&weights.with_file_name("preprocessor_config.json"))? {
@@ -63,7 +63,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// # Errors
 /// When mean or deviation differ; `path` names the weights in the message. Another size is a choice.
 pub fn check(used: &Preprocess, trained: &Preprocess, path: &Path) -> Result<()> {
-    let near = |a: &[f32; 3], b: &[f32; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= TOLERANCE);
+    let near = |a: &[f64; 3], b: &[f64; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= TOLERANCE);
     if near(&used.mean, &trained.mean) && near(&used.std, &trained.std) {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use dada::config::DeviceKind;
 use dada::data::inputs;
 use dada::embed_files::{Part, embed_files};
 use dada::model::Model;
-use dada::vectors::Writer;
+use dada::vectors::{Writer, list_beside};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Time between plain lines.
@@ -25,20 +25,26 @@ pub struct Arguments {
     /// Pictures, folders of them (one folder a class), or lists (.csv: path,label)
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
-    /// Where to write: X.npy or X.safetensors, with paths and labels in X.csv beside it
+    /// Where to write: X.parquet, or X.npy or X.safetensors with paths and labels in X.csv beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Stop at a picture that cannot be read, and write nothing
     #[arg(long)]
     strict: bool,
+    /// Where to compute
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    device: DeviceKind,
 }
 
 /// Embeds.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Before anything is computed: an output that cannot be written should be known now.
+    if let Some(list) = list_beside(&arguments.out).filter(|list| arguments.inputs.iter().any(|input| same_file(input, list))) {
+        bail!("{} is among the inputs and would be overwritten by the list of the embeddings: choose another --out", list.display());
+    }
     let mut writer = Writer::create(&arguments.out)?;
     let inputs = inputs::collect(&arguments.inputs)?;
-    let device = DeviceKind::default().open();
+    let device = arguments.device.open();
     let model = Model::load(&model_folder(&arguments.model), &device)?;
 
     let started = Instant::now();
@@ -68,6 +74,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let rate = inputs.len() as f64 / started.elapsed().as_secs_f64();
     eprintln!("{rows} embeddings in {}, {skipped} pictures skipped, {rate:.0} pictures/s", arguments.out.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b)
 }
 
 /// The model directory of a run folder, or the folder itself.

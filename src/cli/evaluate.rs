@@ -29,10 +29,11 @@ pub struct Arguments {
     /// Run folder or model directory; a run's own test classes are measured unless --data names others
     #[arg(required_unless_present_any = ["embeddings", "data"], conflicts_with = "embeddings")]
     model: Option<PathBuf>,
-    /// What to measure on: emoji, or folder:PATH, csv:PATH, features:PATH, cub200:PATH, …; all its pictures are one test set
+    /// What to measure on: emoji, or folder:PATH, csv:PATH, features:PATH, cub200:PATH, …; all its pictures are one test set, or its
+    /// queries and gallery where it names them
     #[arg(long, value_name = "SOURCE", conflicts_with = "embeddings")]
     data: Option<DataConfig>,
-    /// Anybody's embeddings, .npy or .safetensors
+    /// Anybody's embeddings, .npy, .safetensors or .parquet
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
     /// Their labels, .csv, .npy or .txt [default: those beside the embeddings]
@@ -53,6 +54,9 @@ pub struct Arguments {
     /// Cluster by k-means, and say how well the clusters agree with the classes
     #[arg(long)]
     clusters: bool,
+    /// Where to compute embeddings
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    device: DeviceKind,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -129,7 +133,7 @@ fn measure(arguments: &Arguments) -> Result<Measured> {
         return Ok(Measured { embeddings: Embeddings::new(found.values, rows, found.dim)?, labels: found.labels, roles });
     }
     let folder = arguments.model.as_deref().context("name a run folder or model directory: only vectors are measured without one")?;
-    let device = DeviceKind::default().open();
+    let device = arguments.device.open();
     let model = Model::load(&model_folder(folder), &device)?;
     let (test, roles) = test_set(folder, arguments.data.as_ref())?;
     let test = Arc::new(test);

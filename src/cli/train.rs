@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use dada::config::{self, EMOJI, RunConfig};
-use dada::data::Split;
+use dada::config::{self, DeviceKind, EMOJI, RunConfig};
 use dada::train::{self, Metrics, Outcome};
 use toml::{Table, Value};
 
@@ -37,7 +36,7 @@ pub struct Arguments {
     seed: Option<u64>,
     /// The same as --set device=NAME
     #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    device: Option<DeviceKind>,
     /// Show what would be done, and the whole configuration, and stop
     #[arg(long)]
     dry_run: bool,
@@ -95,7 +94,7 @@ fn layers(arguments: &Arguments) -> Result<Vec<Table>> {
         layers.push(Table::from_iter([("seed".to_owned(), Value::Integer(seed))]));
     }
     if let Some(device) = &arguments.device {
-        layers.push(Table::from_iter([("device".to_owned(), Value::String(device.clone()))]));
+        layers.push(Table::from_iter([("device".to_owned(), Value::try_from(device).context("--device")?)]));
     }
     Ok(layers)
 }
@@ -116,14 +115,15 @@ fn summarise(folder: &Path, metrics: &Metrics) {
     if !metrics.test.is_empty() {
         println!("\n{}\n", table::render(&columns));
     }
-    match metrics.measured_on {
-        Split::Validation => println!("on the validation classes, which were not trained on but chose the epoch"),
-        _ => println!("on classes that were never trained on"),
-    }
+    println!("{}", metrics.about());
     match metrics.best_epoch {
         Some(epoch) => println!("the best of the epochs by validation is {}", epoch + 1),
         None => println!("no epoch was better on the validation classes than the encoder before training, which is what was kept"),
     }
-    println!("{:.0} s of training; see {}", metrics.seconds, folder.join("neighbours.png").display());
+    println!("{:.0} s of training", metrics.seconds);
+    let neighbours = folder.join("neighbours.png");
+    if neighbours.is_file() {
+        println!("queries and what was found: {}", neighbours.display());
+    }
     println!("model: {}", folder.join("model").display());
 }

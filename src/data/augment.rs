@@ -1,4 +1,4 @@
-//! Random changes to a training picture: crop, flip, learned policy, colour.
+//! Random changes to a training picture: learned policy, crop, flip, colour.
 //!
 //! The definitions, and so the meaning of every number, are torchvision's. All randomness comes from the generator in the arguments.
 
@@ -19,20 +19,20 @@ use crate::error::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentConfig {
     /// Least and most share of the picture's area that is cut out; `[1, 1]` cuts as little as the proportions allow.
-    pub crop_scale: [f32; 2],
+    pub crop_scale: [f64; 2],
     /// Least and most width / height of what is cut out.
-    pub crop_ratio: [f32; 2],
+    pub crop_ratio: [f64; 2],
     /// Mirror every other picture. Off where left and right mean something, as in letters.
     pub flip: bool,
     /// Brightness is multiplied by 1 ± this.
-    pub brightness: f32,
+    pub brightness: f64,
     /// Contrast is multiplied by 1 ± this.
-    pub contrast: f32,
+    pub contrast: f64,
     /// Saturation is multiplied by 1 ± this.
-    pub saturation: f32,
+    pub saturation: f64,
     /// Hue is turned by ± this, in turns; at most 0.5.
-    pub hue: f32,
-    /// A learned list of changes, before the four above.
+    pub hue: f64,
+    /// A learned list of changes to the whole picture, before anything is cut out of it.
     pub policy: Policy,
 }
 
@@ -46,6 +46,10 @@ pub enum Policy {
     /// AutoAugment's policy for ImageNet (Cubuk et al., CVPR 2019, table 9).
     ImageNet,
 }
+
+/// Times the side of a view that a picture's short side may have when a policy changes the whole of it: a crop of 8 % at 3:4 still has
+/// the view's size, and a photograph of many millions of pixels does not take a policy longer than its decoder.
+const LARGEST: u32 = 4;
 
 impl Default for AugmentConfig {
     fn default() -> Self {
@@ -92,30 +96,49 @@ impl AugmentConfig {
 
 /// One random view of a picture, `size` x `size` pixels.
 ///
-/// The crop is cut before anything else so that the remaining steps see `size` x `size` pixels whatever the camera gave.
+/// A learned policy comes first, as in its paper: it sees the whole picture. What follows the crop sees `size` x `size` pixels whatever the
+/// camera gave.
 ///
 /// # Errors
 /// As [`AugmentConfig::check`], and [`Error::Data`] for an empty picture.
 pub fn augment(picture: &RgbImage, size: u32, config: &AugmentConfig, rng: &mut ChaCha8Rng) -> Result<RgbImage> {
     config.check()?;
+    let changed;
+    let picture = match config.policy {
+        Policy::None => picture,
+        Policy::ImageNet => {
+            let mut whole = at_most(picture, LARGEST.saturating_mul(size))?;
+            auto_augment::apply(&mut whole, rng);
+            changed = whole;
+            &changed
+        }
+    };
     let region = random_region(picture.dimensions(), config, rng);
     let mut view = resample(picture, region, size, size)?;
     if config.flip && rng.random_bool(0.5) {
         flip_horizontal_in_place(&mut view);
     }
-    if config.policy == Policy::ImageNet {
-        auto_augment::apply(&mut view, rng);
-    }
     jitter(&mut view, config, rng);
     Ok(view)
+}
+
+/// A copy, shrunk where its short side has more than `side` pixels.
+fn at_most(picture: &RgbImage, side: u32) -> Result<RgbImage> {
+    let (width, height) = picture.dimensions();
+    let short = width.min(height);
+    if short <= side {
+        return Ok(picture.clone());
+    }
+    let scaled = |length: u32| (u64::from(length) * u64::from(side) / u64::from(short)) as u32;
+    resample(picture, Region::whole(picture), scaled(width), scaled(height))
 }
 
 /// What RandomResizedCrop cuts out: ten tries at a random area and shape, then the largest centred part of an allowed shape.
 fn random_region((width, height): (u32, u32), config: &AugmentConfig, rng: &mut ChaCha8Rng) -> Region {
     let (width, height) = (f64::from(width), f64::from(height));
-    let [least, most] = config.crop_ratio.map(f64::from);
+    let [least, most] = config.crop_ratio;
     for _ in 0..10 {
-        let area = width * height * between(config.crop_scale.map(f64::from), rng);
+        let area = width * height * between(config.crop_scale, rng);
         let ratio = between([least.ln(), most.ln()], rng).exp();
         let (crop_width, crop_height) = ((area * ratio).sqrt().round_ties_even(), (area / ratio).sqrt().round_ties_even());
         if (1.0..=width).contains(&crop_width) && (1.0..=height).contains(&crop_height) {
@@ -142,9 +165,9 @@ fn jitter(picture: &mut RgbImage, config: &AugmentConfig, rng: &mut ChaCha8Rng) 
     }
     let mut order = [0, 1, 2, 3];
     order.shuffle(rng);
-    let mut factor = |strength: f32| between([f64::from(1.0 - strength).max(0.0), f64::from(1.0 + strength)], rng) as f32;
+    let mut factor = |strength: f64| between([(1.0 - strength).max(0.0), 1.0 + strength], rng) as f32;
     let (brightness, contrast, saturation) = (factor(config.brightness), factor(config.contrast), factor(config.saturation));
-    let hue = between([f64::from(-config.hue), f64::from(config.hue)], rng) as f32;
+    let hue = between([-config.hue, config.hue], rng) as f32;
     for change in order {
         match change {
             0 if config.brightness > 0.0 => color::brightness(picture, brightness),
@@ -237,12 +260,43 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_sees_the_whole_picture() {
+        let picture = gradient(64, 48);
+        let config = AugmentConfig { policy: Policy::ImageNet, flip: false, ..AugmentConfig::default() };
+        let mut same = 0;
+        for row in 0..50 {
+            let mut draws = rng(row);
+            let mut whole = picture.clone();
+            auto_augment::apply(&mut whole, &mut draws);
+            let cut = augment(&whole, 16, &AugmentConfig { policy: Policy::None, ..config.clone() }, &mut draws).unwrap();
+            same += usize::from(augment(&picture, 16, &config, &mut rng(row)).unwrap() == cut);
+        }
+        assert_eq!(same, 50);
+        assert_eq!(at_most(&gradient(600, 300), 64).unwrap().dimensions(), (128, 64));
+        assert_eq!(at_most(&gradient(60, 70), 64).unwrap(), gradient(60, 70));
+    }
+
+    #[test]
+    #[ignore = "a measurement: milliseconds a picture"]
+    fn time_of_a_policy() {
+        for (width, height) in [(500, 375), (4000, 3000)] {
+            let picture = gradient(width, height);
+            for policy in [Policy::None, Policy::ImageNet] {
+                let config = AugmentConfig { policy, ..AugmentConfig::default() };
+                let start = std::time::Instant::now();
+                (0..200).for_each(|row| drop(augment(&picture, 224, &config, &mut rng(row)).unwrap()));
+                println!("{width} x {height} {policy:?}: {:.2} ms", start.elapsed().as_secs_f64() * 5.0);
+            }
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused_by_key() {
         let refused = |config: AugmentConfig| config.check().unwrap_err().to_string();
         assert!(refused(AugmentConfig { crop_scale: [0.5, 0.2], ..AugmentConfig::default() }).contains("crop_scale"));
         assert!(refused(AugmentConfig { crop_ratio: [0.0, 1.0], ..AugmentConfig::default() }).contains("crop_ratio"));
         assert!(refused(AugmentConfig { contrast: -0.1, ..AugmentConfig::default() }).contains("contrast"));
-        assert!(refused(AugmentConfig { hue: f32::NAN, ..AugmentConfig::default() }).contains("hue"));
+        assert!(refused(AugmentConfig { hue: f64::NAN, ..AugmentConfig::default() }).contains("hue"));
         assert!(augment(&RgbImage::new(0, 0), 8, &AugmentConfig::default(), &mut rng(0)).is_err());
     }
 }

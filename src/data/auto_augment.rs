@@ -96,7 +96,7 @@ fn warp(picture: &mut RgbImage, source: impl Fn(f32, f32) -> (f32, f32)) {
     let (width, height) = (before.width() as f32, before.height() as f32);
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
         let (from_x, from_y) = source(x as f32 + 0.5 - width / 2.0, y as f32 + 0.5 - height / 2.0);
-        let (from_x, from_y) = ((from_x + width / 2.0).floor(), (from_y + height / 2.0).floor());
+        let (from_x, from_y) = (from_x + width / 2.0, from_y + height / 2.0);
         let inside = (0.0..width).contains(&from_x) && (0.0..height).contains(&from_y);
         *pixel = if inside { *before.get_pixel(from_x as u32, from_y as u32) } else { OUTSIDE };
     }
@@ -113,10 +113,12 @@ fn rotate(picture: &mut RgbImage, degrees: f32) {
 
 /// Stretches each channel to 0..255.
 fn auto_contrast(picture: &mut RgbImage) {
-    let tables = std::array::from_fn(|channel| {
-        let values = || picture.pixels().map(|pixel| pixel[channel]);
-        let (least, most) = (values().min().unwrap_or(0), values().max().unwrap_or(255));
-        std::array::from_fn(|value| match most - least {
+    let mut ends = [(255, 0); 3];
+    for pixel in picture.pixels() {
+        ends = std::array::from_fn(|channel| (pixel[channel].min(ends[channel].0), pixel[channel].max(ends[channel].1)));
+    }
+    let tables = ends.map(|(least, most)| {
+        std::array::from_fn(|value| match most.saturating_sub(least) {
             0 => value as u8,
             range => ((value as f32 - f32::from(least)) * 255.0 / f32::from(range)).clamp(0.0, 255.0) as u8,
         })
@@ -127,11 +129,11 @@ fn auto_contrast(picture: &mut RgbImage) {
 /// Makes the values of each channel about equally frequent, with the histogram's last occupied bin left out of the step as Pillow
 /// does.
 fn equalize(picture: &mut RgbImage) {
-    let tables = std::array::from_fn(|channel| {
-        let mut histogram = [0u32; 256];
-        for pixel in picture.pixels() {
-            histogram[usize::from(pixel[channel])] += 1;
-        }
+    let mut histograms = [[0u32; 256]; 3];
+    for pixel in picture.pixels() {
+        (0..3).for_each(|channel| histograms[channel][usize::from(pixel[channel])] += 1);
+    }
+    let tables = histograms.map(|histogram| {
         let last = histogram.iter().rev().copied().find(|&count| count > 0).unwrap_or(0);
         let step = (histogram.iter().sum::<u32>() - last) / 255;
         let mut below = step / 2;
@@ -150,15 +152,17 @@ fn equalize(picture: &mut RgbImage) {
 /// Moves away from a picture smoothed by [1 1 1; 1 5 1; 1 1 1] / 13; the border stays.
 fn sharpness(picture: &mut RgbImage, factor: f32) {
     let before = picture.clone();
-    let (width, height) = before.dimensions();
-    for y in 1..height.saturating_sub(1) {
-        for x in 1..width.saturating_sub(1) {
-            for channel in 0..3 {
-                let near: u32 = (0..9).map(|at| u32::from(before.get_pixel(x + at % 3 - 1, y + at / 3 - 1)[channel])).sum();
-                let here = f32::from(before.get_pixel(x, y)[channel]);
-                let smooth = ((near as f32 + 4.0 * here) / 13.0).round();
-                picture.get_pixel_mut(x, y)[channel] = (smooth + (here - smooth) * factor).round().clamp(0.0, 255.0) as u8;
-            }
+    let row_bytes = 3 * before.width() as usize;
+    if before.width() < 3 || before.height() < 3 {
+        return;
+    }
+    for (above, out) in picture.chunks_exact_mut(row_bytes).skip(1).take(before.height() as usize - 2).enumerate() {
+        let rows: [&[u8]; 3] = std::array::from_fn(|row| &before.as_raw()[(above + row) * row_bytes..][..row_bytes]);
+        for at in 3..row_bytes - 3 {
+            let near: u16 = rows.iter().flat_map(|row| [row[at - 3], row[at], row[at + 3]]).map(u16::from).sum();
+            let here = rows[1][at];
+            let smooth = (near + 4 * u16::from(here) + 6) / 13;
+            out[at] = color::blend(f32::from(smooth), here, factor);
         }
     }
 }

@@ -8,8 +8,9 @@ fn luma([red, green, blue]: [u8; 3]) -> u8 {
 }
 
 /// Goes from `from` (factor 0) through `to` (factor 1) and beyond.
-fn blend(from: f32, to: u8, factor: f32) -> u8 {
-    (from + (f32::from(to) - from) * factor).round().clamp(0.0, 255.0) as u8
+pub fn blend(from: f32, to: u8, factor: f32) -> u8 {
+    // The cast keeps within 0 and 255 and cuts fractions off, which takes a fraction of the time of `round`.
+    (from + (f32::from(to) - from) * factor + 0.5) as u8
 }
 
 /// Multiplies every channel; 0 is black, 1 changes nothing.

@@ -1,7 +1,8 @@
 //! Vectors that some model made already, with labels: pictures', texts' or anything's.
 //!
 //! `X.safetensors` holds `embeddings` `[rows, dim]` and `labels` `[rows]`. `X.npy` holds the vectors alone; its labels are the rows of
-//! `X.csv` (`path,label[,…]` as for pictures), or whole numbers in `X.labels.npy`. A list beside `X.safetensors` is read too.
+//! `X.csv` (`path,label[,…]` as for pictures), or whole numbers in `X.labels.npy`. A list beside `X.safetensors` is read too. `X.parquet`
+//! is a table of both, see [`super::parquet`].
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 use super::decode::read_bounded;
 use super::labels::number_classes;
 use super::npy::{self, Array, Values};
-use super::{Roles, csv};
+use super::{Roles, csv, parquet};
 use crate::error::{Error, Result};
 
 const MAX_BYTES: u64 = 64 << 30;
@@ -38,25 +39,15 @@ pub struct Features {
 /// [`Error::Io`] when a file cannot be read, [`Error::Format`] when one is malformed or of another type, [`Error::Mismatch`] when there
 /// are other numbers of labels than of vectors, [`Error::Data`] for a value that is not finite.
 pub fn read(path: &Path) -> Result<Features> {
-    let (values, [rows, dim], own_labels) = read_with_labels(path)?;
+    let Found { values, shape: [rows, dim], labels, names, roles } = read_any(path)?;
     let (list, numbers) = (path.with_extension("csv"), path.with_extension("labels.npy"));
-    let (names, labels, roles) = if list.is_file() {
-        let found = csv::read_rows(&list)?;
-        let roles =
-            Roles { query: found.iter().map(|row| row.is_query).collect(), gallery: found.iter().map(|row| row.is_gallery).collect() };
-        let given = roles.query.iter().chain(&roles.gallery).any(|&role| !role);
-        let (names, labels) = found.into_iter().map(|row| (row.path, row.label)).unzip();
-        (names, labels, given.then_some(roles))
-    } else {
-        let labels = match own_labels {
-            Some(labels) => labels,
-            None if numbers.is_file() => npy::read(&numbers, MAX_BYTES)?,
-            None => return Err(missing_labels(path, &list, &numbers)),
-        };
-        let (Array { values: Values::Integers(labels), .. }, true) = (&labels, labels.shape.len() == 1) else {
-            return Err(Error::format(path, "its labels have to be one whole number for each row"));
-        };
-        ((0..rows).map(|row| row.to_string()).collect(), labels.iter().map(i64::to_string).collect::<Vec<String>>(), None)
+    let numbered = || (0..rows).map(|row| row.to_string()).collect();
+    let (names, labels, roles) = match labels {
+        // A table has its own paths and labels; the list beside it may be that of the pictures it was made from.
+        Some(labels) if names.is_some() || roles.is_some() || !list.is_file() => (names.unwrap_or_else(numbered), labels, roles),
+        _ if list.is_file() => read_list(&list)?,
+        _ if numbers.is_file() => (numbered(), whole_numbers(path, npy::read(&numbers, MAX_BYTES)?)?, None),
+        _ => return Err(missing_labels(path, &list, &numbers)),
     };
     if labels.len() != rows {
         return Err(Error::mismatch(format!("labels of {}", path.display()), labels.len(), format!("{rows}, one for each row")));
@@ -70,27 +61,75 @@ pub fn read(path: &Path) -> Result<Features> {
 /// # Errors
 /// As [`read`], but for labels.
 pub fn read_vectors(path: &Path) -> Result<(Vec<f32>, [usize; 2])> {
-    let (values, shape, _) = read_with_labels(path)?;
+    let Found { values, shape, .. } = read_any(path)?;
     Ok((values, shape))
 }
 
-fn read_with_labels(path: &Path) -> Result<(Vec<f32>, [usize; 2], Option<Array>)> {
+/// What is in the file itself.
+struct Found {
+    values: Vec<f32>,
+    shape: [usize; 2],
+    labels: Option<Vec<String>>,
+    names: Option<Vec<String>>,
+    roles: Option<Roles>,
+}
+
+fn read_any(path: &Path) -> Result<Found> {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let (vectors, labels) = match extension.to_ascii_lowercase().as_str() {
-        "npy" => (npy::read(path, MAX_BYTES)?, None),
-        "safetensors" => read_safetensors(path)?,
-        other => return Err(Error::format(path, format!("found the extension {other:?}, expected .npy or .safetensors"))),
+    let found = match extension.to_ascii_lowercase().as_str() {
+        "npy" => from_arrays(path, npy::read(path, MAX_BYTES)?, None)?,
+        "safetensors" => {
+            let (vectors, labels) = read_safetensors(path)?;
+            from_arrays(path, vectors, labels)?
+        }
+        "parquet" => from_table(path, parquet::read(path)?)?,
+        other => return Err(Error::format(path, format!("found the extension {other:?}, expected .npy, .safetensors or .parquet"))),
     };
+    if let Some(bad) = found.values.iter().position(|value| !value.is_finite()) {
+        let row = bad / found.shape[1];
+        return Err(Error::Data(format!("{}: row {row} holds {}, expected finite values", path.display(), found.values[bad])));
+    }
+    Ok(found)
+}
+
+fn from_arrays(path: &Path, vectors: Array, labels: Option<Array>) -> Result<Found> {
     let Array { shape, values: Values::Floats(values) } = vectors else {
         return Err(Error::format(path, "found whole numbers, expected vectors of 32- or 64-bit floating point"));
     };
     let [rows, dim] = shape[..] else {
         return Err(Error::format(path, format!("found the shape {shape:?}, expected [rows, dim]")));
     };
-    if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
-        return Err(Error::Data(format!("{}: row {} holds {}, expected finite values", path.display(), bad / dim, values[bad])));
+    let labels = labels.map(|labels| whole_numbers(path, labels)).transpose()?;
+    Ok(Found { values, shape: [rows, dim], labels, names: None, roles: None })
+}
+
+fn from_table(path: &Path, table: parquet::Table) -> Result<Found> {
+    let parquet::Table { values, shape, paths, labels, roles } = table;
+    // Where nothing has a label, the column is only there because a table has it.
+    let labels = labels.filter(|labels| labels.iter().any(Option::is_some));
+    if let Some(row) = labels.as_ref().and_then(|labels| labels.iter().position(Option::is_none)) {
+        return Err(Error::format(path, format!("row {row} has no label, but others have one")));
     }
-    Ok((values, [rows, dim], labels))
+    let labels = labels.map(|labels| labels.into_iter().flatten().collect());
+    let names = paths.map(|paths| paths.into_iter().map(Option::unwrap_or_default).collect());
+    Ok(Found { values, shape, labels, names, roles })
+}
+
+type Labelled = (Vec<String>, Vec<String>, Option<Roles>);
+
+fn read_list(list: &Path) -> Result<Labelled> {
+    let found = csv::read_rows(list)?;
+    let roles = Roles { query: found.iter().map(|row| row.is_query).collect(), gallery: found.iter().map(|row| row.is_gallery).collect() };
+    let given = roles.query.iter().chain(&roles.gallery).any(|&role| !role);
+    let (names, labels) = found.into_iter().map(|row| (row.path, row.label)).unzip();
+    Ok((names, labels, given.then_some(roles)))
+}
+
+fn whole_numbers(path: &Path, labels: Array) -> Result<Vec<String>> {
+    match labels {
+        Array { shape, values: Values::Integers(labels) } if shape.len() == 1 => Ok(labels.iter().map(i64::to_string).collect()),
+        _ => Err(Error::format(path, "its labels have to be one whole number for each row")),
+    }
 }
 
 fn missing_labels(path: &Path, list: &Path, numbers: &Path) -> Error {
@@ -180,6 +219,26 @@ mod tests {
         assert!(problem("<i8", "(1, 2)", vec![0; 16]).contains("found whole numbers"));
         assert!(problem("<f4", "(4,)", vec![0; 16]).contains("found the shape [4]"));
         assert!(problem("<f4", "(1, 2)", bytes(&[1.0, f32::NAN])).contains("row 0 holds NaN"));
-        assert!(read(Path::new("x.parquet")).unwrap_err().to_string().contains("expected .npy or .safetensors"));
+        assert!(read(Path::new("x.txt")).unwrap_err().to_string().contains("expected .npy, .safetensors or .parquet"));
+    }
+
+    #[test]
+    fn a_table_brings_its_labels_and_a_list_beside_is_for_one_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.parquet");
+        let write = |rows: [(&str, &str); 2]| {
+            let mut writer = crate::vectors::Writer::create(&path).unwrap();
+            writer.write(&[1.0, 0.0], &rows).unwrap();
+            writer.finish().unwrap();
+        };
+        write([("a.png", ""), ("b.png", "")]);
+        assert!(read(&path).unwrap_err().to_string().contains("found no labels"));
+        assert_eq!(read_vectors(&path).unwrap(), (vec![1.0, 0.0], [2, 1]));
+        fs::write(path.with_extension("csv"), "path,label\n0,cat\n1,dog\n").unwrap();
+        assert_eq!(read(&path).unwrap().classes, ["cat", "dog"]);
+        write([("a.png", "bird"), ("b.png", "fish")]);
+        assert_eq!(read(&path).unwrap().classes, ["bird", "fish"]);
+        write([("a.png", "bird"), ("b.png", "")]);
+        assert!(read(&path).unwrap_err().to_string().contains("row 1 has no label"));
     }
 }

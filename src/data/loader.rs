@@ -37,9 +37,9 @@ pub struct Training {
     /// What is varied.
     pub augment: AugmentConfig,
     /// Subtracted from each channel of 0..1 values.
-    pub mean: [f32; 3],
+    pub mean: [f64; 3],
     /// Divides each channel.
-    pub std: [f32; 3],
+    pub std: [f64; 3],
     /// The run's seed.
     pub seed: u64,
     /// Zero-based epoch.

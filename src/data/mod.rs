@@ -20,6 +20,7 @@ pub mod loader;
 mod mat;
 mod npy;
 pub mod omniglot;
+mod parquet;
 pub mod preprocess;
 pub mod sampler;
 pub mod sop;

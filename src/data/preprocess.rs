@@ -16,9 +16,9 @@ pub struct Preprocess {
     /// The side of the square that is cut from the centre, in pixels; at most `resize`.
     pub crop: u32,
     /// Subtracted from each channel of 0..1 values.
-    pub mean: [f32; 3],
+    pub mean: [f64; 3],
     /// Divides each channel after the mean is subtracted.
-    pub std: [f32; 3],
+    pub std: [f64; 3],
     /// Resize the whole picture to `crop` x `crop` and lose its proportions, instead of cutting; `resize` is then not used.
     pub squash: bool,
 }
@@ -62,6 +62,13 @@ pub struct Region {
     pub height: f64,
 }
 
+impl Region {
+    /// All of a picture.
+    pub fn whole(picture: &RgbImage) -> Self {
+        Self { left: 0.0, top: 0.0, width: f64::from(picture.width()), height: f64::from(picture.height()) }
+    }
+}
+
 /// The test view: short side to `resize`, centre `crop` x `crop`, in one sampling step.
 ///
 /// # Errors
@@ -71,7 +78,7 @@ pub fn view(picture: &RgbImage, preprocess: &Preprocess) -> Result<RgbImage> {
     let (width, height) = picture.dimensions();
     let crop = f64::from(preprocess.crop);
     let region = if preprocess.squash {
-        Region { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) }
+        Region::whole(picture)
     } else {
         let scale = |side: u32| u64::from(preprocess.resize) * u64::from(side) / u64::from(width.min(height).max(1));
         // Resizing first and cutting then would sample at the same places and compute pixels that are thrown away.
@@ -91,7 +98,7 @@ pub fn view(picture: &RgbImage, preprocess: &Preprocess) -> Result<RgbImage> {
 /// # Errors
 /// [`Error::Data`] when the picture or the region is empty, or the region leaves the picture.
 pub fn resample(picture: &RgbImage, region: Region, width: u32, height: u32) -> Result<RgbImage> {
-    let whole = Region { left: 0.0, top: 0.0, width: f64::from(picture.width()), height: f64::from(picture.height()) };
+    let whole = Region::whole(picture);
     if region == whole && (width, height) == picture.dimensions() {
         return Ok(picture.clone());
     }
@@ -120,14 +127,14 @@ pub fn resample(picture: &RgbImage, region: Region, width: u32, height: u32) -> 
 ///
 /// # Panics
 /// When `out` does not have 3 x height x width values.
-pub fn normalise_into(picture: &RgbImage, mean: [f32; 3], std: [f32; 3], out: &mut [f32]) {
+pub fn normalise_into(picture: &RgbImage, mean: [f64; 3], std: [f64; 3], out: &mut [f32]) {
     let plane = picture.width() as usize * picture.height() as usize;
     assert_eq!(out.len(), 3 * plane, "one value for each channel of each pixel");
     if plane == 0 {
         return;
     }
     for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-        let (scale, offset) = (1.0 / (255.0 * std[channel]), mean[channel] / std[channel]);
+        let (scale, offset) = ((1.0 / (255.0 * std[channel])) as f32, (mean[channel] / std[channel]) as f32);
         for (value, pixel) in out.iter_mut().zip(picture.as_raw().chunks_exact(3)) {
             *value = f32::from(pixel[channel]) * scale - offset;
         }
@@ -151,7 +158,7 @@ mod tests {
         normalise_into(&picture, mean, std, &mut out);
         for (x, y, pixel) in picture.enumerate_pixels() {
             for channel in 0..3 {
-                let expected = (f32::from(pixel[channel]) / 255.0 - mean[channel]) / std[channel];
+                let expected = ((f64::from(pixel[channel]) / 255.0 - mean[channel]) / std[channel]) as f32;
                 let found = out[channel * 15 + y as usize * 5 + x as usize];
                 assert!((found - expected).abs() < 1e-5, "{found} {expected}");
             }

@@ -156,17 +156,21 @@ pub fn load(config: &DataConfig, seed: u64) -> Result<Loaded> {
     Ok(Loaded { splits, roles: roles.filter(|_| !whole), notes })
 }
 
-/// Reads a data set for evaluation alone: every picture of every part, nothing left out.
-///
-/// Roles are kept when all pictures are in one part.
+/// Reads a data set for evaluation alone: every picture of every part, nothing left out; where it says which test pictures ask and which
+/// answer, its test part.
 ///
 /// # Errors
 /// Those of the configuration and of the source's reader.
 pub fn load_everything(config: &DataConfig) -> Result<(Dataset, Option<Roles>, Vec<String>)> {
     config.check()?;
-    let (parts, roles, notes) = read(config)?;
+    let (parts, roles, mut notes) = read(config)?;
     let dataset = match parts {
         Parts::Whole(dataset) => dataset,
+        Parts::Given { train, validation, test } if roles.is_some() && !test.samples.is_empty() => {
+            let others = train.samples.len() + validation.map_or(0, |validation| validation.samples.len());
+            notes.push(format!("Queries are searched in the gallery of the test part; its {others} other pictures are not measured."));
+            test
+        }
         Parts::Given { train, validation, test } => {
             let validation = validation.unwrap_or_default();
             everything(super::Splits { train, validation, test })

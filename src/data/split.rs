@@ -226,6 +226,12 @@ pub fn divide(parts: Parts, validation: &HoldOut, test_share: f64, seed: u64) ->
 }
 
 fn too_few(kept: &Dataset, held: &Dataset, done: &str) -> String {
+    if held.samples.is_empty() {
+        return format!(
+            "{} classes are too few to hold some out, and none has four pictures, of which two could be: nothing is {done}.",
+            kept.classes.len()
+        );
+    }
     format!(
         "{} classes are too few to hold some out: it is {done} on {} pictures of the training classes instead, which says less about new classes.",
         kept.classes.len(),
@@ -311,6 +317,10 @@ mod tests {
         assert_eq!(sizes, [(5, 20), (5, 10), (5, 10)]);
         assert_eq!(notes.len(), 2);
         assert!(notes[1].contains("5 classes are too few") && notes[1].contains("validated on 10 pictures"), "{notes:?}");
+        let (splits, notes) = divide(Parts::Whole(dataset(&[2, 3, 1])), &HoldOut::Own, 0.2, 0).unwrap();
+        assert_eq!((splits.train.samples.len(), splits.validation.samples.len(), splits.test.samples.len()), (5, 0, 0));
+        assert_eq!(notes.len(), 3);
+        assert!(notes[0].contains("1 classes with a single picture") && notes[2].ends_with("nothing is validated."), "{notes:?}");
     }
 
     #[test]

@@ -147,6 +147,9 @@ pub struct Metrics {
     /// The part that `test`, `test_final`, `untrained` and `frozen` are measured on: where the data have no test classes, the validation
     /// classes, which chose the epoch.
     pub measured_on: Split,
+    /// Whether these classes were trained on, being too few to hold some out; the pictures were not.
+    #[serde(default)]
+    pub seen_classes: bool,
     /// The best epoch's encoder on the test classes.
     pub test: Figures,
     /// The last epoch's encoder on the test classes.
@@ -169,6 +172,19 @@ pub struct Metrics {
     /// The most memory that this process held, in GiB.
     #[serde(default)]
     pub peak_memory_gib: f64,
+}
+
+impl Metrics {
+    /// What the figures are about.
+    pub fn about(&self) -> &'static str {
+        match (self.test.is_empty(), self.seen_classes, self.measured_on) {
+            (true, ..) => "nothing was measured: too few pictures",
+            (_, false, Split::Test) => "on classes that were never trained on",
+            (_, true, Split::Test) => "on pictures that were not trained on, of classes that were",
+            (_, false, _) => "on the validation classes, which were not trained on but chose the epoch",
+            (_, true, _) => "on the validation pictures, which were not trained on but chose the epoch; their classes were trained on",
+        }
+    }
 }
 
 /// Metric names and values.
@@ -282,6 +298,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     let cost = Cost::so_far();
     let metrics = Metrics {
         measured_on,
+        seen_classes: test.dataset.classes.iter().any(|class| classes.contains(class)),
         test: figures(&chosen, test)?,
         test_final: figures(&learner.encoder.valid(), test)?,
         validation: figures(&chosen, &validation)?,

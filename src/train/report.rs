@@ -8,7 +8,6 @@ use burn::tensor::Device;
 use super::features::Part;
 use super::{Figures, Metrics};
 use crate::config::RunConfig;
-use crate::data::Split;
 use crate::encoder::Encoder;
 use crate::error::{AtPath, Result};
 use crate::evaluate::{Retrieval, nearest, sheet};
@@ -50,20 +49,17 @@ pub fn model_card(config: &RunConfig, metrics: &Metrics) -> String {
     for (name, value) in &metrics.test {
         table += &format!("| {name} | {value:.4} | {:.4} |\n", metrics.untrained[name]);
     }
-    let measured_on = match metrics.measured_on {
-        Split::Validation => "validation classes, not trained on, which chose the epoch",
-        _ => "test classes, never seen in training",
-    };
     format!(
         "# An image-embedding model\n\n\
          Backbone `{}`, {} dimensions, trained with `dada`. Embeddings are compared by cosine.\n\n\
-         | {measured_on} | trained | untrained |\n|---|---|---|\n{table}\n\
+         | {} | trained | untrained |\n|---|---|---|\n{table}\n\
          - `model.safetensors`: the backbone under timm's names, and `projection.weight`, `projection.bias`\n\
          - `preprocessor_config.json`: what a picture goes through first\n\
          - `config.json`: the architecture\n\n\
          ## Configuration of the run\n\n```toml\n{}```\n",
         config.encoder.backbone.name(),
         config.encoder.dim,
+        metrics.about(),
         config.to_toml(),
     )
 }

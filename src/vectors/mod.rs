@@ -2,73 +2,62 @@
 //!
 //! `X.npy` holds an array `[rows, dim]`, `X.safetensors` the same as the tensor `embeddings`, both of 32-bit floating point. Beside
 //! either lies the list `X.csv` with the columns `path,label` and one line for each row, in order; the label is empty where none is
-//! known. [`crate::data::features`] reads them back.
+//! known. `X.parquet` has everything in one table. [`crate::data::features`] reads them back.
 
-mod npy;
-mod safetensors;
+mod header;
+mod parquet;
 
 use std::fs::{File, rename};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
+use self::parquet::Table;
 use crate::error::{AtPath, Error, Result};
-
-/// How embeddings are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// NumPy's array file.
-    Npy,
-    /// Hugging Face's tensor file.
-    Safetensors,
-}
-
-impl Format {
-    /// The format that a file's extension names.
-    ///
-    /// # Errors
-    /// [`Error::Format`] for any other extension.
-    pub fn of(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("npy") => Ok(Self::Npy),
-            Some("safetensors") => Ok(Self::Safetensors),
-            other => {
-                Err(Error::format(path, format!("found the extension {:?}, expected .npy or .safetensors", other.unwrap_or_default())))
-            }
-        }
-    }
-
-    /// What precedes the values. Its length does not depend on the number of rows, which is known only at the end.
-    fn header(self, rows: usize, dim: usize) -> Vec<u8> {
-        match self {
-            Self::Npy => npy::header(rows, dim),
-            Self::Safetensors => safetensors::header(rows, dim),
-        }
-    }
-}
 
 /// A file of embeddings in the making. Dropped before [`Writer::finish`], it leaves nothing behind.
 pub struct Writer {
-    format: Format,
-    vectors: Partial,
-    list: Partial,
+    path: PathBuf,
+    output: Output,
     rows: usize,
     dim: Option<usize>,
 }
 
+enum Output {
+    Array { header: fn(usize, usize) -> Vec<u8>, vectors: Partial, list: Partial },
+    Table(Table),
+}
+
+/// The list that is written beside `path`, where the format wants one.
+pub fn list_beside(path: &Path) -> Option<PathBuf> {
+    let alone = path.extension().is_some_and(|extension| extension == "parquet");
+    (!alone).then(|| path.with_extension("csv"))
+}
+
 impl Writer {
-    /// Begins the file `path` and the list beside it; what is there already stays until [`Writer::finish`].
+    /// Begins the file `path`, in the format that its extension names, and the list beside it; what is there already stays until
+    /// [`Writer::finish`].
     ///
     /// # Errors
     /// For an extension that names no format, and for a folder that cannot be written to.
     pub fn create(path: &Path) -> Result<Self> {
-        let format = Format::of(path)?;
-        let mut vectors = Partial::create(path)?;
-        vectors.write(&format.header(0, 0))?;
-        let mut list = Partial::create(&path.with_extension("csv"))?;
-        list.write(b"path,label\n")?;
-        Ok(Self { format, vectors, list, rows: 0, dim: None })
+        let array = |header: fn(usize, usize) -> Vec<u8>| {
+            let (mut vectors, mut list) = (Partial::create(path)?, Partial::create(&path.with_extension("csv"))?);
+            vectors.append(&header(0, 0))?;
+            list.append(b"path,label\n")?;
+            Ok(Output::Array { header, vectors, list })
+        };
+        let output = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("npy") => array(header::npy)?,
+            Some("safetensors") => array(header::safetensors)?,
+            Some("parquet") => Output::Table(Table::new(Partial::create(path)?)?),
+            other => {
+                let problem = format!("found the extension {:?}, expected .npy, .safetensors or .parquet", other.unwrap_or_default());
+                return Err(Error::format(path, problem));
+            }
+        };
+        Ok(Self { path: path.to_owned(), output, rows: 0, dim: None })
     }
 
     /// Appends one row of `values` (`[rows, dim]`, row-major) for each of `rows`, a path and a label.
@@ -85,22 +74,32 @@ impl Writer {
         }
         self.dim = Some(dim);
         self.rows += rows.len();
-        self.vectors.write(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
-        let lines: String = rows.iter().map(|(path, label)| format!("{},{}\n", field(path), field(label))).collect();
-        self.list.write(lines.as_bytes())
+        match &mut self.output {
+            Output::Array { vectors, list, .. } => {
+                vectors.append(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
+                let lines: String = rows.iter().map(|(path, label)| format!("{},{}\n", field(path), field(label))).collect();
+                list.append(lines.as_bytes())
+            }
+            Output::Table(table) => table.write(values, rows),
+        }
     }
 
-    /// Completes both files and gives them their names, the vectors last. The number of rows.
+    /// Completes the files and gives them their names, the vectors last. The number of rows.
     ///
     /// # Errors
     /// When there is no row, and what the system refuses.
-    pub fn finish(mut self) -> Result<usize> {
+    pub fn finish(self) -> Result<usize> {
         let Some(dim) = self.dim else {
-            return Err(Error::Data(format!("no embedding to write to {}", self.vectors.to.display())));
+            return Err(Error::Data(format!("no embedding to write to {}", self.path.display())));
         };
-        self.vectors.overwrite_start(&self.format.header(self.rows, dim))?;
-        self.list.keep()?;
-        self.vectors.keep()?;
+        match self.output {
+            Output::Array { header, mut vectors, list } => {
+                vectors.overwrite_start(&header(self.rows, dim))?;
+                list.keep()?;
+                vectors.keep()?;
+            }
+            Output::Table(table) => table.finish()?,
+        }
         Ok(self.rows)
     }
 }
@@ -129,19 +128,29 @@ impl Partial {
         Ok(Self { file, from, to: to.to_owned() })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).at(&self.to)
     }
 
     fn overwrite_start(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.seek(SeekFrom::Start(0)).at(&self.to)?;
-        self.write(bytes)
+        self.append(bytes)
     }
 
     fn keep(mut self) -> Result<()> {
         self.file.flush().at(&self.to)?;
         self.file.get_ref().sync_all().at(&self.to)?;
         rename(&self.from, &self.to).at(&self.to)
+    }
+}
+
+impl Write for Partial {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -159,7 +168,9 @@ mod tests {
 
     #[test]
     fn what_was_written_in_batches_is_read_back() {
-        for name in ["x.npy", "x.safetensors"] {
+        for (name, files) in
+            [("x.npy", &["x.csv", "x.npy"][..]), ("x.safetensors", &["x.csv", "x.safetensors"]), ("x.parquet", &["x.parquet"])]
+        {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(name);
             let mut writer = Writer::create(&path).unwrap();
@@ -171,7 +182,7 @@ mod tests {
             assert_eq!(found.values, [1.0, 2.0, 3.0, 4.0, 5.0, -6.5, 7.0, 8.0, 9.0]);
             assert_eq!((found.dim, found.labels), (3, vec![0, 1, 0]));
             assert_eq!(found.names, ["a, \"b\".png", "c.png", "d.png"]);
-            assert_eq!(names(folder.path()), ["x.csv", name]);
+            assert_eq!(names(folder.path()), files);
         }
     }
 

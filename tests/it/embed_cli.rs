@@ -17,13 +17,13 @@ fn names(folder: &Path) -> Vec<String> {
 fn a_folder_becomes_vectors_with_paths_and_labels() {
     let (photos, out) = (pictures(false), tempfile::tempdir().unwrap());
     let mut found = Vec::new();
-    for name in ["x.npy", "y.safetensors"] {
+    for name in ["x.npy", "y.safetensors", "z.parquet"] {
         let path = out.path().join(name);
         printed(&["embed".as_ref(), run().as_os_str(), photos.path().as_os_str(), "--out".as_ref(), path.as_os_str()]);
         found.push(features::read(&path).unwrap());
     }
-    assert_eq!(found[0], found[1]);
-    assert_eq!(names(out.path()), ["x.csv", "x.npy", "y.csv", "y.safetensors"]);
+    assert!(found[0] == found[1] && found[1] == found[2]);
+    assert_eq!(names(out.path()), ["x.csv", "x.npy", "y.csv", "y.safetensors", "z.parquet"]);
     let features::Features { values, dim, labels, classes, names, .. } = &found[0];
     assert_eq!(
         (*dim, labels.as_slice(), classes.as_slice()),
@@ -71,4 +71,9 @@ fn what_cannot_be_done_is_one_error() {
     assert!(embed(photos.path(), photos.path(), "x.npy").contains("config.json"));
     assert!(embed(run(), photos.path(), "none/x.npy").contains("x.npy"));
     assert!(names(out.path()).is_empty());
+
+    let list = out.path().join("x.csv");
+    fs::write(&list, format!("path,label\n{},a\n", photos.path().join("red/0.png").display())).unwrap();
+    assert!(embed(run(), &list, "x.npy").contains("would be overwritten"));
+    assert_eq!(names(out.path()), ["x.csv"]);
 }

@@ -12,5 +12,6 @@ mod evaluate_golden;
 mod evaluate_oracle;
 mod golden;
 mod loss_golden;
+mod roles;
 mod runs;
 mod tiny;
