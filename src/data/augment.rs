@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auto_augment;
 use super::color;
-use super::preprocess::{Region, resample};
+use super::preprocess::{Preprocess, Region, resample};
 use crate::error::{Error, Result};
 
 /// How much a training picture is changed.
@@ -94,15 +94,17 @@ impl AugmentConfig {
     }
 }
 
-/// One random view of a picture, `size` x `size` pixels.
+/// One random view of a picture, as large as the test view, `crop` x `crop` pixels. Where the test view squashes the whole picture, the
+/// random part is cut out of the squashed picture: objects keep the proportions in which they will be seen.
 ///
-/// A learned policy comes first, as in its paper: it sees the whole picture. What follows the crop sees `size` x `size` pixels whatever the
+/// A learned policy comes first, as in its paper: it sees the whole picture. What follows the crop sees the view's pixels whatever the
 /// camera gave.
 ///
 /// # Errors
 /// As [`AugmentConfig::check`], and [`Error::Data`] for an empty picture.
-pub fn augment(picture: &RgbImage, size: u32, config: &AugmentConfig, rng: &mut ChaCha8Rng) -> Result<RgbImage> {
+pub fn augment(picture: &RgbImage, preprocess: &Preprocess, config: &AugmentConfig, rng: &mut ChaCha8Rng) -> Result<RgbImage> {
     config.check()?;
+    let size = preprocess.crop;
     let changed;
     let picture = match config.policy {
         Policy::None => picture,
@@ -113,7 +115,16 @@ pub fn augment(picture: &RgbImage, size: u32, config: &AugmentConfig, rng: &mut 
             &changed
         }
     };
-    let region = random_region(picture.dimensions(), config, rng);
+    let region = match preprocess.squash {
+        false => random_region(picture.dimensions(), config, rng),
+        true => {
+            let (width, height) = picture.dimensions();
+            let side = width.max(height);
+            let [across, down] = [width, height].map(|length| f64::from(length) / f64::from(side.max(1)));
+            let Region { left, top, width, height } = random_region((side, side), config, rng);
+            Region { left: left * across, top: top * down, width: width * across, height: height * down }
+        }
+    };
     let mut view = resample(picture, region, size, size)?;
     if config.flip && rng.random_bool(0.5) {
         flip_horizontal_in_place(&mut view);
@@ -194,6 +205,10 @@ mod tests {
         RgbImage::from_fn(width, height, |x, y| Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, 7]))
     }
 
+    fn square(side: u32) -> Preprocess {
+        Preprocess { crop: side, ..Preprocess::default() }
+    }
+
     fn rng(row: usize) -> ChaCha8Rng {
         generator(3, Purpose::Augment, 0, 0, row)
     }
@@ -216,7 +231,7 @@ mod tests {
         fn every_picture_has_a_view(width in 1u32..50, height in 1u32..50, row in 0usize..100, imagenet: bool) {
             let policy = if imagenet { Policy::ImageNet } else { Policy::None };
             let config = AugmentConfig { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1, policy, ..AugmentConfig::default() };
-            prop_assert_eq!(augment(&gradient(width, height), 16, &config, &mut rng(row)).unwrap().dimensions(), (16, 16));
+            prop_assert_eq!(augment(&gradient(width, height), &square(16), &config, &mut rng(row)).unwrap().dimensions(), (16, 16));
         }
     }
 
@@ -230,12 +245,26 @@ mod tests {
     }
 
     #[test]
+    fn a_squashed_picture_is_cut_as_its_test_view_shows_it() {
+        let config = AugmentConfig { crop_scale: [0.3, 0.6], ..AugmentConfig::default() };
+        let wide = gradient(64, 16);
+        let tall = image::imageops::resize(&wide, 64, 64, image::imageops::FilterType::Triangle);
+        let squashing = Preprocess { squash: true, ..square(8) };
+        for row in 0..20 {
+            let view = |picture, preprocess: &Preprocess| augment(picture, preprocess, &config, &mut rng(row)).unwrap();
+            let (squashed, expected) = (view(&wide, &squashing), view(&tall, &square(8)));
+            let apart = squashed.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(apart < Some(12), "{apart:?}");
+        }
+    }
+
+    #[test]
     fn half_of_the_pictures_are_mirrored_and_none_when_told() {
         let whole = AugmentConfig { crop_scale: [1.0, 1.0], crop_ratio: [1.0, 1.0], ..AugmentConfig::default() };
         let picture = gradient(12, 12);
         let mirrored = |flip| {
             let config = AugmentConfig { flip, ..whole.clone() };
-            (0..400).filter(|&row| augment(&picture, 12, &config, &mut rng(row)).unwrap() != picture).count()
+            (0..400).filter(|&row| augment(&picture, &square(12), &config, &mut rng(row)).unwrap() != picture).count()
         };
         assert_eq!(mirrored(false), 0);
         assert!((150..250).contains(&mirrored(true)));
@@ -251,12 +280,12 @@ mod tests {
             AugmentConfig { saturation: 0.5, ..still.clone() },
             AugmentConfig { hue: 0.3, ..still.clone() },
         ] {
-            let view = |row| augment(&picture, 12, &config, &mut rng(row)).unwrap();
+            let view = |row| augment(&picture, &square(12), &config, &mut rng(row)).unwrap();
             assert_ne!(view(0), picture);
             assert_ne!(view(0), view(1));
             assert_eq!(view(0), view(0));
         }
-        assert_eq!(augment(&picture, 12, &still, &mut rng(0)).unwrap(), picture);
+        assert_eq!(augment(&picture, &square(12), &still, &mut rng(0)).unwrap(), picture);
     }
 
     #[test]
@@ -268,8 +297,8 @@ mod tests {
             let mut draws = rng(row);
             let mut whole = picture.clone();
             auto_augment::apply(&mut whole, &mut draws);
-            let cut = augment(&whole, 16, &AugmentConfig { policy: Policy::None, ..config.clone() }, &mut draws).unwrap();
-            same += usize::from(augment(&picture, 16, &config, &mut rng(row)).unwrap() == cut);
+            let cut = augment(&whole, &square(16), &AugmentConfig { policy: Policy::None, ..config.clone() }, &mut draws).unwrap();
+            same += usize::from(augment(&picture, &square(16), &config, &mut rng(row)).unwrap() == cut);
         }
         assert_eq!(same, 50);
         assert_eq!(at_most(&gradient(600, 300), 64).unwrap().dimensions(), (128, 64));
@@ -284,7 +313,7 @@ mod tests {
             for policy in [Policy::None, Policy::ImageNet] {
                 let config = AugmentConfig { policy, ..AugmentConfig::default() };
                 let start = std::time::Instant::now();
-                (0..200).for_each(|row| drop(augment(&picture, 224, &config, &mut rng(row)).unwrap()));
+                (0..200).for_each(|row| drop(augment(&picture, &square(224), &config, &mut rng(row)).unwrap()));
                 println!("{width} x {height} {policy:?}: {:.2} ms", start.elapsed().as_secs_f64() * 5.0);
             }
         }
@@ -297,6 +326,6 @@ mod tests {
         assert!(refused(AugmentConfig { crop_ratio: [0.0, 1.0], ..AugmentConfig::default() }).contains("crop_ratio"));
         assert!(refused(AugmentConfig { contrast: -0.1, ..AugmentConfig::default() }).contains("contrast"));
         assert!(refused(AugmentConfig { hue: f64::NAN, ..AugmentConfig::default() }).contains("hue"));
-        assert!(augment(&RgbImage::new(0, 0), 8, &AugmentConfig::default(), &mut rng(0)).is_err());
+        assert!(augment(&RgbImage::new(0, 0), &square(8), &AugmentConfig::default(), &mut rng(0)).is_err());
     }
 }

@@ -32,14 +32,10 @@ pub struct Batch {
 /// How training pictures are varied and where in a run that happens.
 #[derive(Clone, Debug)]
 pub struct Training {
-    /// Height and width of the views in pixels.
-    pub size: u32,
+    /// What the test view is made by.
+    pub preprocess: Preprocess,
     /// What is varied.
     pub augment: AugmentConfig,
-    /// Subtracted from each channel of 0..1 values.
-    pub mean: [f64; 3],
-    /// Divides each channel.
-    pub std: [f64; 3],
     /// The run's seed.
     pub seed: u64,
     /// Zero-based epoch.
@@ -54,7 +50,7 @@ enum View {
     Augmented(Training),
     Test(Preprocess),
     /// The test view in batches numbered 0, an augmented view in others; it depends on the picture's name and this number alone.
-    Kept(Preprocess, Training, Vec<usize>),
+    Kept(Training, Vec<usize>),
 }
 
 /// An iterator over batches that are prepared ahead. Dropping it stops its threads, at the latest after the picture in hand.
@@ -82,15 +78,9 @@ impl Loader {
 
     /// Batches of one view each, given with its number: 0 is the test view, others are augmented views, which are the same in every
     /// batch and for every seed of `training`.
-    pub fn views(
-        dataset: Arc<Dataset>,
-        batches: Vec<(usize, Vec<usize>)>,
-        preprocess: Preprocess,
-        training: Training,
-        threads: usize,
-    ) -> Self {
+    pub fn views(dataset: Arc<Dataset>, batches: Vec<(usize, Vec<usize>)>, training: Training, threads: usize) -> Self {
         let (views, batches) = batches.into_iter().unzip();
-        Self::start(dataset, batches, 0, View::Kept(preprocess, training, views), threads)
+        Self::start(dataset, batches, 0, View::Kept(training, views), threads)
     }
 
     fn start(dataset: Arc<Dataset>, batches: Vec<Vec<usize>>, first_step: usize, view: View, threads: usize) -> Self {
@@ -127,10 +117,8 @@ fn prepare_all(
 
 /// One batch, or nothing when told to stop.
 fn prepare(dataset: &Dataset, indices: &[usize], view: &View, step: usize, stop: &AtomicBool) -> Result<Option<Batch>> {
-    let size = match view {
-        View::Augmented(training) => training.size,
-        View::Test(preprocess) | View::Kept(preprocess, ..) => preprocess.crop,
-    } as usize;
+    let (View::Test(preprocess) | View::Augmented(Training { preprocess, .. }) | View::Kept(Training { preprocess, .. }, _)) = view;
+    let size = preprocess.crop as usize;
     let row_values = 3 * size * size;
     let mut pixels = vec![0.0; indices.len() * row_values];
     let mut labels = Vec::with_capacity(indices.len());
@@ -156,18 +144,18 @@ fn write_row(sample: &Sample, view_kind: &View, step: usize, row: usize, out: &m
             &decoded
         }
     };
-    let augmented = |training: &Training, mut rng| augment(picture, training.size, &training.augment, &mut rng);
+    let augmented = |training: &Training, mut rng| augment(picture, &training.preprocess, &training.augment, &mut rng);
     match view_kind {
         View::Augmented(training) => {
             let rng = generator(training.seed, Purpose::Augment, training.epoch, step, row);
-            normalise_into(&augmented(training, rng)?, training.mean, training.std, out);
+            normalise_into(&augmented(training, rng)?, training.preprocess.mean, training.preprocess.std, out);
         }
-        View::Kept(_, training, views) if views[step] > 0 => {
+        View::Kept(training, views) if views[step] > 0 => {
             let name = u64::from_le_bytes(*blake3::hash(sample.name.as_bytes()).as_bytes().first_chunk().expect("a hash has 32 bytes"));
             let rng = generator(KEPT, Purpose::Augment, views[step], 0, name as usize);
-            normalise_into(&augmented(training, rng)?, training.mean, training.std, out);
+            normalise_into(&augmented(training, rng)?, training.preprocess.mean, training.preprocess.std, out);
         }
-        View::Test(preprocess) | View::Kept(preprocess, ..) => {
+        View::Test(preprocess) | View::Kept(Training { preprocess, .. }, _) => {
             normalise_into(&view(picture, preprocess)?, preprocess.mean, preprocess.std, out);
         }
     }
@@ -223,7 +211,7 @@ mod tests {
 
     fn training() -> Training {
         let augment = AugmentConfig { brightness: 0.3, ..AugmentConfig::default() };
-        Training { size: 8, augment, mean: [0.5; 3], std: [0.5; 3], seed: 4, epoch: 1 }
+        Training { preprocess: preprocess(), augment, seed: 4, epoch: 1 }
     }
 
     fn preprocess() -> Preprocess {
@@ -268,7 +256,7 @@ mod tests {
         let load = |batches: &[(usize, &[usize])], seed| -> Vec<Batch> {
             let batches = batches.iter().map(|(view, rows)| (*view, rows.to_vec())).collect();
             let training = Training { seed, ..training() };
-            Loader::views(data.clone(), batches, preprocess(), training, 2).collect::<Result<_>>().unwrap()
+            Loader::views(data.clone(), batches, training, 2).collect::<Result<_>>().unwrap()
         };
         let values = 3 * 8 * 8;
         let one = load(&[(0, &[1, 5]), (1, &[1, 5]), (2, &[1, 5])], 1);

@@ -17,7 +17,7 @@ use crate::error::{AtPath, Error, Result};
 use crate::parameters::NamedTensors;
 
 const MAGIC: &[u8; 8] = b"DADAFEAT";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const CHECKSUM: usize = 32;
 
 /// Rows of one shape: pooled features, tokens or maps.

@@ -93,14 +93,7 @@ impl<'a> Base<'a> {
 
 /// How an epoch's training pictures are varied.
 pub fn training(config: &RunConfig, epoch: usize) -> Training {
-    Training {
-        size: config.preprocess.crop,
-        augment: config.augment.clone(),
-        mean: config.preprocess.mean,
-        std: config.preprocess.std,
-        seed: config.seed,
-        epoch,
-    }
+    Training { preprocess: config.preprocess.clone(), augment: config.augment.clone(), seed: config.seed, epoch }
 }
 
 impl Part {

@@ -173,7 +173,7 @@ fn compute(
             batches.extend(group.pictures.chunks(BATCH).map(|pictures| (view, pictures.to_vec())));
         }
     }
-    let mut loader = Loader::views(dataset.clone(), batches, config.preprocess.clone(), training(config, 0), config.train.loader_threads);
+    let mut loader = Loader::views(dataset.clone(), batches, training(config, 0), config.train.loader_threads);
     let (mut done, mut writable) = (0, true);
     for group in missing {
         let mut values = Vec::with_capacity(group.rows() * rows.width());
