@@ -11,5 +11,6 @@ mod evaluate_golden;
 mod evaluate_oracle;
 mod golden;
 mod loss_golden;
+mod losses;
 mod runs;
 mod tiny;
