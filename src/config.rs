@@ -117,8 +117,9 @@ impl RunConfig {
             config.dada.mix.normalize = false;
             config.dada.mix.draw = Draw::Batch;
             config.optimizer.decay = Decay::Coupled;
-            let ProxyLossConfig::ProxyAnchor(loss) = &mut config.loss.kind;
-            loss.positive_mean = PositiveMean::Rows;
+            if let ProxyLossConfig::ProxyAnchor(loss) = &mut config.loss.kind {
+                loss.positive_mean = PositiveMean::Rows;
+            }
         }
         config
     }
@@ -168,6 +169,7 @@ impl RunConfig {
         require([*beta1, *beta2].iter().all(|beta| (0.0..1.0).contains(beta)), "optimizer.beta1 and beta2 must lie in [0, 1)")?;
         require(*epsilon > 0.0, "optimizer.epsilon must be above 0")?;
         require(self.train.cache_gib >= 0.0, "train.cache_gib must not be negative")?;
+        self.loss.kind.check()?;
         self.data.check()?;
         self.preprocess.check()?;
         self.augment.check()?;
@@ -263,8 +265,12 @@ fn switch_variants(table: &mut Table, layer: &Table) -> Result<()> {
         }
         switched
     }
-    let before = table.clone();
+    let mut before = table.clone();
     if switch(table, layer) {
+        // Losses mean different things by the same word: a margin of CosFace is a cosine, one of ArcFace an angle.
+        if let Some(Value::Table(loss)) = before.get_mut("loss") {
+            loss.retain(|key, _| key == "weight");
+        }
         *table = RunConfig::from_table(table.clone())?.to_table();
         keep_shared(table, &before);
     }
@@ -394,6 +400,28 @@ mod tests {
         assert!(RunConfig::resolve(&[missing]).unwrap_err().to_string().contains("factor"));
         let misspelt = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4, factor = 0.45, evry = 2 } }").unwrap();
         assert!(RunConfig::resolve(&[layer, misspelt]).unwrap_err().to_string().contains("evry"));
+    }
+
+    #[test]
+    fn another_loss_starts_from_its_own_defaults_and_keeps_the_weight() {
+        let config = resolve(&["loss.name=cosface", "loss.margin=0.2", "loss.weight=0.5", "loss.name=arcface"]).unwrap();
+        assert_eq!(config.loss, LossConfig { weight: 0.5, kind: ProxyLossConfig::ArcFace(Default::default()) });
+        let config = resolve(&["loss.name=cosface", "loss.margin=0.2", "encoder.backbone.name=resnet18"]).unwrap();
+        let ProxyLossConfig::CosFace(loss) = config.loss.kind else { unreachable!("cosface was chosen") };
+        assert_eq!(loss.margin, 0.2);
+        for loss in ProxyLossConfig::all() {
+            let table = Table::try_from(LossConfig { weight: 0.5, kind: loss.clone() }).unwrap();
+            let layer = Table::from_iter([("loss".to_owned(), Value::Table(table))]);
+            assert_eq!(RunConfig::resolve(&[layer]).unwrap().loss.kind, loss);
+        }
+        for (setting, expected) in
+            [("loss.temperature=0", "above 0"), ("loss.name=soft-triple", "0"), ("loss.margn=1", "the nearest valid one")]
+        {
+            let name = if setting.starts_with("loss.temp") { "loss.name=normalized-softmax" } else { "loss.name=soft-triple" };
+            let last = if setting.contains("name") { "loss.centres=0" } else { setting };
+            let message = resolve(&[name, last]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{setting}: {message}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod domain;
 mod mix;
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -146,14 +146,6 @@ pub struct Discriminators {
     pub domain: Option<Discriminator>,
     /// D_c: `[rows, dim]` to `[rows, classes]`.
     pub category: Option<Discriminator>,
-}
-
-/// The proxy of each row, `[rows, dim]`, of all proxies `[classes, dim]`.
-pub fn proxy_rows(proxies: Tensor<2>, labels: &[usize]) -> Tensor<2> {
-    let labels: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
-    let rows = [labels.len()];
-    let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, rows), &proxies.device());
-    proxies.select(0, labels)
 }
 
 /// The randomness of one pass: each discriminator sees mixtures of its own.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::At;
 use super::optimizer::Adam;
-use crate::adversarial::{Discriminators, Draws, Terms, append_class_mixtures, class_coefficient, proxy_rows};
+use crate::adversarial::{Discriminators, Draws, Terms, append_class_mixtures, class_coefficient};
 use crate::config::RunConfig;
 use crate::encoder::{Encoder, Input};
 use crate::error::{Error, Result};
@@ -109,10 +109,10 @@ pub fn update(
 
     if let Some(mut discriminators) = learner.discriminators.take() {
         let x = x.clone().detach();
-        let proxies = Tensor::from_inner(learner.loss.proxies().inner());
         for index in 0..dada.d_steps {
             let Pass { x, labels, mut draws } = pass(x.clone(), index);
-            let terms = Terms::new(&discriminators, dada, x, proxy_rows(proxies.clone(), &labels), &labels, &mut draws);
+            let rows = Tensor::from_inner(learner.loss.proxy_rows(x.clone(), &labels).inner());
+            let terms = Terms::new(&discriminators, dada, x, rows, &labels, &mut draws);
             let Some(total) = terms.for_discriminators(dada) else { break };
             let mut gradients = finite(total, "discriminator loss", at)?.backward();
             let adam = &mut learner.discriminators_adam;
@@ -123,7 +123,7 @@ pub fn update(
 
     let mut record = Record::default();
     let Pass { x, labels, mut draws } = pass(x, dada.d_steps);
-    let rows = proxy_rows(learner.loss.proxies(), &labels);
+    let rows = learner.loss.proxy_rows(x.clone(), &labels);
     if recording {
         record.proxy_cosine = Some(scalar((normalize(x.clone()) * normalize(rows.clone())).sum_dim(1).mean()));
     }

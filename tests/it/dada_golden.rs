@@ -8,7 +8,7 @@ use dada::adversarial::{
     CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, Draws, MixConfig, Norm, Terms, append_class_mixtures,
 };
 use dada::layers::Initializer;
-use dada::loss::{PositiveMean, ProxyAnchorConfig, ProxyLoss, ProxyLossConfig};
+use dada::loss::{PositiveMean, ProxyAnchorConfig, ProxyLoss};
 use dada::parameters::{self, NamedTensors};
 use dada::random::{Purpose, generator};
 use serde_json::Value;
@@ -82,7 +82,7 @@ impl<'a> Case<'a> {
             delta_negative: get("loss_oproxy_neg_delta"),
             positive_mean: PositiveMean::Rows,
         };
-        let ProxyLoss::ProxyAnchor(mut loss) = ProxyLossConfig::ProxyAnchor(anchor).init(classes, dim, &mut init);
+        let mut loss = anchor.init(classes, dim, &mut init);
         let proxies = leaf(&golden["state"]["proxies"]);
         loss.proxies = Param::initialized(loss.proxies.id, proxies.clone());
 
@@ -124,7 +124,7 @@ impl<'a> Case<'a> {
         let coefficients = vec![number(&self.golden["mix_m"]); self.labels.len()];
         let dropout = generator(0, Purpose::Dropout, 0, 0, 0);
         let mut draws = Draws { domain: coefficients.clone(), category: coefficients, dropout };
-        let rows = dada::adversarial::proxy_rows(self.loss.proxies(), &self.labels);
+        let rows = self.loss.proxy_rows(self.x.clone(), &self.labels);
         Terms::new(&self.discriminators, &self.config, self.x.clone(), rows, &self.labels, &mut draws)
     }
 

@@ -13,5 +13,6 @@ mod evaluate_oracle;
 mod golden;
 mod loss_golden;
 mod roles;
+mod losses;
 mod runs;
 mod tiny;

@@ -1,0 +1,162 @@
+//! What every loss in the list has to stand, alone and under DADA.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use dada::config::RunConfig;
+use dada::encoder::Input;
+use dada::layers::Initializer;
+use dada::loss::{ProxyLoss, ProxyLossConfig};
+use dada::train::At;
+use dada::train::step::{Learner, Record, update};
+use rand_distr::{Distribution, StandardNormal};
+use toml::{Table, Value};
+
+const CLASSES: usize = 6;
+const DIM: usize = 5;
+
+fn normal(rows: usize, columns: usize, seed: u64) -> TensorData {
+    let mut generator = dada::random::generator(seed, dada::random::Purpose::Initialise, 0, 0, 0);
+    let values: Vec<f64> = (0..rows * columns).map(|_| StandardNormal.sample(&mut generator)).collect();
+    TensorData::new(values, [rows, columns])
+}
+
+fn loss(config: &ProxyLossConfig) -> ProxyLoss {
+    config.init(CLASSES, DIM, &mut Initializer::new(&Device::default().autodiff(), 4).with_dtype(DType::F64))
+}
+
+/// Value, gradient of the embeddings and gradient of the proxies; all finite.
+fn judged(config: &ProxyLossConfig, loss: &ProxyLoss, x: TensorData, labels: &[usize]) -> (f64, TensorData, TensorData) {
+    let x = Tensor::<2>::from_data(x, (&Device::default().autodiff(), DType::F64)).require_grad();
+    let rows = loss.proxy_rows(x.clone(), labels);
+    assert_eq!(rows.dims(), [labels.len(), DIM], "{config:?}");
+    let value = loss.forward(x.clone(), labels);
+    let gradients = value.backward();
+    let (value, x) = (value.into_scalar::<f64>(), x.grad(&gradients).unwrap().into_data());
+    let proxies = loss.proxies().grad(&gradients).unwrap().into_data();
+    let finite = [x.clone(), proxies.clone(), rows.into_data()].iter().all(|data| data.iter::<f64>().all(f64::is_finite));
+    assert!(value.is_finite() && finite, "{config:?}: {value} for {labels:?}");
+    (value, x, proxies)
+}
+
+fn close(a: &TensorData, b: &TensorData) -> bool {
+    a.shape() == b.shape() && a.iter::<f64>().zip(b.iter::<f64>()).all(|(a, b)| (a - b).abs() <= 1e-9 * (1.0 + b.abs()))
+}
+
+fn rows(data: &TensorData, order: &[usize]) -> TensorData {
+    let values = data.as_slice::<f64>().unwrap();
+    TensorData::new(order.iter().flat_map(|row| &values[row * DIM..][..DIM]).copied().collect(), [order.len(), DIM])
+}
+
+#[test]
+fn a_loss_does_not_depend_on_the_order_of_rows() {
+    for config in ProxyLossConfig::all() {
+        let (loss, x, labels) = (loss(&config), normal(7, DIM, 1), [0, 3, 3, 5, 0, 0, 2]);
+        let order = [4, 2, 6, 0, 5, 3, 1];
+        let (value, of_x, of_proxies) = judged(&config, &loss, x.clone(), &labels);
+        let permuted = order.map(|row| labels[row]);
+        let (again, of_permuted, of_same_proxies) = judged(&config, &loss, rows(&x, &order), &permuted);
+        assert!((value - again).abs() <= 1e-9 * (1.0 + value.abs()), "{config:?}: {value} {again}");
+        assert!(close(&rows(&of_x, &order), &of_permuted) && close(&of_proxies, &of_same_proxies), "{config:?}");
+    }
+}
+
+#[test]
+fn a_loss_stands_one_class_absent_classes_one_row_and_duplicates() {
+    for config in ProxyLossConfig::all() {
+        let loss = loss(&config);
+        judged(&config, &loss, normal(4, DIM, 2), &[1; 4]);
+        judged(&config, &loss, normal(1, DIM, 3), &[5]);
+        let twice = [0, 0, 1, 1, 1];
+        let (_, gradient, _) = judged(&config, &loss, rows(&normal(2, DIM, 4), &twice), &[2, 2, 3, 3, 3]);
+        let gradient = gradient.as_slice::<f64>().unwrap();
+        let equal = |a: usize, b: usize| (0..DIM).all(|at| (gradient[a * DIM + at] - gradient[b * DIM + at]).abs() < 1e-12);
+        assert!(equal(0, 1) && equal(2, 3) && equal(3, 4), "{config:?}: equal rows have equal gradients");
+        // On its proxy, opposite to it, and nowhere.
+        let proxy = loss.proxies().into_data();
+        let on = rows(&proxy, &[0, 0]);
+        let mut values = on.as_slice::<f64>().unwrap().to_vec();
+        values[DIM..].iter_mut().for_each(|value| *value = -*value);
+        judged(&config, &loss, TensorData::new(values, [2, DIM]), &[0, 0]);
+        judged(&config, &loss, TensorData::new(vec![0.0; DIM], [1, DIM]), &[0]);
+    }
+}
+
+#[test]
+fn only_directions_count_and_descent_leads_down() {
+    struct Descend<'a>(&'a burn::tensor::Gradients);
+    impl ModuleMapper for Descend<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let gradient = param.val().grad(self.0).unwrap();
+            param.map(|value| Tensor::from_inner(value.inner() - gradient * 1e-4).require_grad())
+        }
+    }
+    for config in ProxyLossConfig::all() {
+        let (loss, labels) = (loss(&config), [0, 3, 3, 5, 0, 0, 2]);
+        let x = Tensor::<2>::from_data(normal(7, DIM, 5), (&Device::default().autodiff(), DType::F64));
+        let value = loss.forward(x.clone(), &labels);
+        let scaled = loss.forward(x.clone() * 7.5, &labels).into_scalar::<f64>();
+        let gradients = value.backward();
+        let value = value.into_scalar::<f64>();
+        assert!((value - scaled).abs() < 1e-9 * (1.0 + value.abs()), "{config:?}");
+        let lower = loss.map(&mut Descend(&gradients)).forward(x, &labels).into_scalar::<f64>();
+        assert!(lower < value, "{config:?}: {lower} is not below {value}");
+    }
+}
+
+/// A run whose pictures are features already.
+pub fn features_run(loss: &ProxyLossConfig, more: &str) -> RunConfig {
+    let base = format!(
+        r#"
+        encoder = {{ dim = {DIM}, backbone = {{ name = "convnet", stem = 4, channels = [6, 8] }} }}
+        loss = {{ weight = 1.0 }}
+        dada = {{ d_warmup_epochs = 0, domain = {{ hidden = [8] }}, category = {{ hidden = [8] }} }}
+        optimizer = {{ encoder = {{ learning_rate = 1e-2 }}, schedule = {{ name = "constant" }} }}
+        "#
+    );
+    let loss = Table::from_iter([("loss".to_owned(), Value::Table(Table::try_from(loss).unwrap()))]);
+    RunConfig::resolve(&[toml::from_str(&base).unwrap(), loss, toml::from_str(more).unwrap()]).unwrap()
+}
+
+/// The terms of `steps` updates on one batch.
+pub fn records(config: &RunConfig, steps: usize) -> Vec<Record> {
+    let device = Device::default().autodiff();
+    let mut init = Initializer::new(&device, 9);
+    let mut learner = Learner::new(config.encoder.init(&mut init), config, CLASSES, &mut init);
+    let features = normal(8, 8, 6).convert::<f32>();
+    let mut records = Vec::new();
+    for step in 0..steps {
+        let input = Input::Pooled(Tensor::from_data(features.clone(), &device));
+        let (updated, record) = update(learner, input, &[0, 0, 2, 2, 3, 3, 5, 5], config, At { epoch: 0, step }, steps, true).unwrap();
+        learner = updated;
+        records.push(record);
+    }
+    records
+}
+
+#[test]
+fn every_loss_learns_with_dada_and_without() {
+    for loss in ProxyLossConfig::all() {
+        for more in ["dada.enabled = false", "train.class_mixup = true", "dada = { mode = \"compat\" }"] {
+            let records = records(&features_run(&loss, more), 40);
+            let values: Vec<f64> = records.iter().map(|record| record.proxy_loss.unwrap()).collect();
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let (first, last) = (mean(&values[..5]), mean(&values[35..]));
+            assert!(last < first && values.iter().all(|value| value.is_finite()), "{loss:?}, {more}: {first} to {last}");
+            let dada = !more.contains("false");
+            assert!(records.iter().all(|record| record.domain.is_some() == dada && record.discrepancy.is_some() == dada));
+        }
+    }
+}
+
+#[test]
+fn the_page_on_losses_states_every_loss_with_its_defaults() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/losses.md")).unwrap();
+    let snippets: Vec<Table> =
+        page.split("```toml").skip(1).map(|rest| toml::from_str(rest.split("```").next().unwrap()).unwrap()).collect();
+    let stated: Vec<ProxyLossConfig> =
+        snippets.iter().map(|snippet| RunConfig::resolve(std::slice::from_ref(snippet)).unwrap().loss.kind).collect();
+    assert_eq!(stated, ProxyLossConfig::all());
+    for (snippet, config) in snippets.iter().zip(ProxyLossConfig::all()) {
+        assert_eq!(snippet["loss"], Value::Table(Table::try_from(config).unwrap()), "every key is stated");
+    }
+}
