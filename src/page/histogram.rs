@@ -20,12 +20,13 @@ pub struct Counts {
     pub bins: Vec<u64>,
 }
 
-/// Draws histograms over one range; heights are shares of each one's own total, so that rare things can be compared with frequent ones.
-pub fn histogram(caption: &str, label: &str, counts: &[Counts], [low, high]: [f64; 2]) -> Html {
+/// Draws histograms of `things` (pairs, classes) over one range; heights are shares of each one's own total, so that rare things can be
+/// compared with frequent ones.
+pub fn histogram(caption: &str, label: &str, things: &str, counts: &[Counts], [low, high]: [f64; 2]) -> Html {
     let share = |counts: &Counts, bin: u64| bin as f64 / (counts.bins.iter().sum::<u64>() as f64).max(1.0);
     let highest = counts.iter().flat_map(|counts| counts.bins.iter().map(|&bin| share(counts, bin))).fold(0.0, f64::max);
     let (horizontal_axis, vertical_axis) =
-        (Axis::linear(label).between(low, high), Axis::linear("share of pairs").between(0.0, highest.max(1e-9)));
+        (Axis::linear(label).between(low, high), Axis::linear(&format!("share of {things}")).between(0.0, highest.max(1e-9)));
     let x = Placed::new(&horizontal_axis, std::iter::empty(), LEFT, RIGHT);
     let y = Placed::new(&vertical_axis, std::iter::empty(), BOTTOM, TOP);
     let mut content = horizontal(&horizontal_axis, &x, TOP, BOTTOM) + &vertical(&vertical_axis, &y, LEFT, RIGHT);
@@ -40,9 +41,10 @@ pub fn histogram(caption: &str, label: &str, counts: &[Counts], [low, high]: [f6
         let class = number % SERIES;
         let _infallible = writeln!(
             content,
-            "<path class=\"area s{class}\" d=\"{outline}V{BOTTOM}Z\"><title>{}: {} pairs</title></path>",
+            "<path class=\"area s{class}\" d=\"{outline}V{BOTTOM}Z\"><title>{}: {} {}</title></path>",
             escape(&counts.name),
-            count(total)
+            count(total),
+            escape(things)
         );
     }
     let means = counts.iter().map(|counts| format!("{} averages {}", counts.name, decimal(mean(counts, low, high), 2)));
@@ -64,7 +66,7 @@ mod tests {
     #[test]
     fn heights_are_shares_of_each_ones_own_total() {
         let counts = |bins: &[u64]| Counts { name: "x".into(), bins: bins.to_vec() };
-        let drawn = histogram("", "cosine", &[counts(&[1, 1]), counts(&[500, 500]), counts(&[0, 0]), counts(&[])], [-1.0, 1.0]);
+        let drawn = histogram("", "cosine", "pairs", &[counts(&[1, 1]), counts(&[500, 500]), counts(&[0, 0]), counts(&[])], [-1.0, 1.0]);
         let paths: Vec<&str> = drawn.markup().split("class=\"area s").skip(1).map(|rest| rest.split("d=\"").nth(1).unwrap()).collect();
         let path = |at: usize| paths[at].split('"').next().unwrap();
         assert_eq!(path(0), path(1));

@@ -246,7 +246,7 @@ mod tests {
                 table(&[HOSTILE], &[vec![HOSTILE.into(), HOSTILE.into()]]),
                 switch("a", &[(HOSTILE, details(HOSTILE, &Html::note(HOSTILE)))]),
                 bars(HOSTILE, &[Bar { name: HOSTILE.into(), value: 0.5, note: HOSTILE.into() }]),
-                histogram(HOSTILE, HOSTILE, &[Counts { name: HOSTILE.into(), bins: vec![1, 2] }], [0.0, 1.0]),
+                histogram(HOSTILE, HOSTILE, HOSTILE, &[Counts { name: HOSTILE.into(), bins: vec![1, 2] }], [0.0, 1.0]),
                 beside([lines(&Lines {
                     title: HOSTILE.into(),
                     x: Axis::linear(HOSTILE),

@@ -46,6 +46,8 @@ impl Mark {
 #[derive(Clone, Debug)]
 pub struct Thumbnail {
     caption: String,
+    /// What is shown under the pointer.
+    name: String,
     address: Option<String>,
 }
 
@@ -62,23 +64,28 @@ impl Thumbnail {
         let encoded = JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(&small);
         // A picture without pixels cannot be encoded.
         let address = encoded.is_ok().then(|| format!("data:image/jpeg;base64,{}", base64(&bytes)));
-        Self { caption: caption.to_owned(), address }
+        Self { caption: caption.to_owned(), name: caption.to_owned(), address }
     }
 
     /// A place for a picture that is not there: its name alone.
     pub fn missing(caption: &str) -> Self {
-        Self { caption: caption.to_owned(), address: None }
+        Self { caption: caption.to_owned(), name: caption.to_owned(), address: None }
+    }
+
+    /// The same picture with a longer name under the pointer, such as its path.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
     }
 }
 
 /// Pictures in a row.
 pub fn strip(pictures: &[(Mark, Thumbnail)]) -> Html {
     let cell = |(mark, picture): &(Mark, Thumbnail)| {
-        let (class, caption) = (mark.class(), escape(&picture.caption));
+        let (class, caption, name) = (mark.class(), escape(&picture.caption), escape(&picture.name));
         let spoken = format!("{}{caption}", mark.spoken());
         let shown = match &picture.address {
-            Some(address) => format!("<img src=\"{address}\" alt=\"{spoken}\" title=\"{caption}\">"),
-            None => format!("<span class=\"absent\" title=\"{spoken}\"></span>"),
+            Some(address) => format!("<img src=\"{address}\" alt=\"{spoken}\" title=\"{name}\">"),
+            None => format!("<span class=\"absent\" title=\"{name}\"></span>"),
         };
         format!("<li class=\"{class}\">{shown}<span>{caption}</span></li>\n")
     };
