@@ -4,6 +4,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::evaluate::Embeddings;
+
 /// Directions onto which [`sliced_wasserstein`] projects.
 const DIRECTIONS: usize = 64;
 
@@ -17,6 +19,11 @@ pub struct Cloud<'a> {
 }
 
 impl<'a> Cloud<'a> {
+    /// All embeddings.
+    pub fn of(embeddings: &'a Embeddings) -> Self {
+        Self { values: embeddings.values(), dim: embeddings.dim() }
+    }
+
     /// How many rows there are.
     pub fn rows(self) -> usize {
         self.values.len() / self.dim

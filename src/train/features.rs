@@ -77,7 +77,8 @@ impl<'a> Base<'a> {
             None => None,
         };
         let part = Part { dataset: part.dataset.clone(), roles: None, kept };
-        part.forward(self.config, self.device, |input| self.encoder.pooled(input, Mode::Infer))
+        let all: Vec<usize> = (0..part.dataset.samples.len()).collect();
+        part.forward(&all, self.config, self.device, |input| self.encoder.pooled(input, Mode::Infer))
     }
 
     /// What a batch of pictures is after the frozen part.
@@ -129,8 +130,16 @@ impl Part {
     /// # Errors
     /// As [`crate::embed::embed`].
     pub fn embed(&self, encoder: &Encoder, config: &RunConfig, device: &Device) -> Result<Embeddings> {
-        let values = self.forward(config, device, |input| encoder.project(encoder.pooled(input, Mode::Infer)))?;
-        self.embeddings(values)
+        let all: Vec<usize> = (0..self.dataset.samples.len()).collect();
+        self.embeddings(self.embed_some(&all, encoder, config, device)?)
+    }
+
+    /// What the encoder makes of the test view of these pictures, `[pictures, dim]`, row after row, as it comes from the projection.
+    ///
+    /// # Errors
+    /// When a picture cannot be read.
+    pub fn embed_some(&self, pictures: &[usize], encoder: &Encoder, config: &RunConfig, device: &Device) -> Result<Vec<f32>> {
+        self.forward(pictures, config, device, |input| encoder.project(encoder.pooled(input, Mode::Infer)))
     }
 
     /// Rows of any dimension, one for each picture, L2-normalised.
@@ -158,12 +167,19 @@ impl Part {
         query_gallery((&queries.0, &queries.1), (&gallery.0, &gallery.1), &KS, SILENT)
     }
 
-    fn forward(&self, config: &RunConfig, device: &Device, forward: impl Fn(Input) -> Tensor<2>) -> Result<Vec<f32>> {
+    fn forward(
+        &self,
+        pictures: &[usize],
+        config: &RunConfig,
+        device: &Device,
+        forward: impl Fn(Input) -> Tensor<2>,
+    ) -> Result<Vec<f32>> {
         let size = config.preprocess.crop;
         let inputs: Box<dyn Iterator<Item = Result<Input>>> = match &self.kept {
-            Some(kept) => Box::new(kept.test_batches(device).map(Ok)),
+            Some(kept) => Box::new(kept.test_batches(pictures, device).map(Ok)),
             None => {
-                let loader = Loader::evaluate(self.dataset.clone(), config.preprocess.clone(), BATCH, config.train.loader_threads);
+                let batches = pictures.chunks(BATCH).map(|pictures| (0, pictures.to_vec())).collect();
+                let loader = Loader::views(self.dataset.clone(), batches, training(config, 0), config.train.loader_threads);
                 Box::new(loader.map(|batch| Ok(Input::Images(images(&batch?, size, device)))))
             }
         };

@@ -114,11 +114,9 @@ impl Kept {
         self.input(&rows, device)
     }
 
-    /// The test views in order, in batches.
-    pub fn test_batches(&self, device: &Device) -> impl Iterator<Item = Input> {
-        let rows: Vec<usize> = (0..self.pictures).collect();
-        let (kept, device) = (self.clone(), device.clone());
-        (0..self.pictures.div_ceil(BATCH)).map(move |batch| kept.input(&rows[batch * BATCH..rows.len().min((batch + 1) * BATCH)], &device))
+    /// The test views of these pictures, in batches.
+    pub fn test_batches<'a>(&'a self, pictures: &'a [usize], device: &'a Device) -> impl Iterator<Item = Input> + 'a {
+        pictures.chunks(BATCH).map(|pictures| self.input(pictures, device))
     }
 }
 

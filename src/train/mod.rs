@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod checkpoint;
 mod cost;
+mod examine;
 pub mod features;
 pub mod journal;
 mod kept;
@@ -28,6 +29,7 @@ use serde_json::json;
 
 use self::checkpoint::{Best, Header};
 use self::cost::Cost;
+use self::examine::Rounds;
 use self::features::{Base, Part};
 use self::journal::Journal;
 use self::start::Before;
@@ -62,6 +64,8 @@ pub struct TrainConfig {
     pub journal_every: usize,
     /// Threads that decode and augment.
     pub loader_threads: usize,
+    /// Let the proxy doctor look at some training pictures after every epoch; it tells the journal, and changes nothing.
+    pub doctor: bool,
     /// How much of the network learns.
     pub tune: Tune,
     /// Augmented views of each training picture that are kept, besides the test view, where a part of the network is frozen.
@@ -81,6 +85,7 @@ impl Default for TrainConfig {
             evaluate_every: 1,
             journal_every: 10,
             loader_threads: 2,
+            doctor: true,
             tune: Tune::Full,
             views: 4,
             cache: PathBuf::new(),
@@ -241,6 +246,16 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     let started = Instant::now();
     let spent = |before: f64| before + started.elapsed().as_secs_f64();
 
+    let mut rounds = config.train.doctor.then(|| Rounds::new(&train, config, &device));
+    let mut visit = |learner: &Learner, epochs, journal: &mut Journal, observe: &mut dyn FnMut(Event)| -> Result<()> {
+        let Some(rounds) = &mut rounds else { return Ok(()) };
+        let (finding, alarms) = rounds.visit(learner, epochs, folder)?;
+        alarms.into_iter().for_each(|alarm| observe(Event::Note(alarm)));
+        journal.write(&json!({ "epochs": epochs, "doctor": finding }))
+    };
+    if at == At::default() {
+        visit(&learner, 0, &mut journal, observe)?;
+    }
     let mut record = Record::default();
     while at.epoch < config.train.epochs {
         let batches = epoch_batches(&labels, &sampler, config.seed, at.epoch)?;
@@ -265,6 +280,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
 
         let epoch = at.epoch;
         at = At { epoch: epoch + 1, step: 0 };
+        visit(&learner, at.epoch, &mut journal, observe)?;
         let last_epoch = at.epoch == config.train.epochs;
         let mut is_best = false;
         if !validation.dataset.samples.is_empty() && (last_epoch || at.epoch % config.train.evaluate_every == 0) {

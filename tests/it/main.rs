@@ -12,7 +12,7 @@ mod evaluate_golden;
 mod evaluate_oracle;
 mod golden;
 mod loss_golden;
-mod roles;
 mod losses;
+mod roles;
 mod runs;
 mod tiny;
