@@ -28,6 +28,8 @@ pub enum Purpose {
     Cluster = 8,
     /// Resampling for intervals.
     Bootstrap = 9,
+    /// Which classes a category discriminator judges besides those of a batch.
+    Classes = 10,
 }
 
 /// The generator for one purpose at one place of a run.

@@ -4,6 +4,7 @@
 mod adversarial;
 mod architecture;
 mod dada_golden;
+mod dada_options;
 mod data_cli;
 mod embed_cli;
 mod evaluate_cli;
