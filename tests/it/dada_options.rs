@@ -2,9 +2,10 @@
 
 use dada::config::RunConfig;
 use dada::loss::ProxyLossConfig;
+use dada::parameters::{NamedTensors, tensors};
 use toml::{Table, Value};
 
-use crate::losses::{features_run, records};
+use crate::losses::{features_run, learn};
 
 const STEPS: usize = 6;
 
@@ -51,7 +52,7 @@ fn run(changes: &[(&str, &str)]) -> (RunConfig, String) {
     let mut layers: Vec<Table> = vec![toml::from_str(&base.to_toml()).unwrap()];
     layers.extend(changes.iter().map(|(key, value)| dada::config::parse_setting(&format!("{key}={value}")).unwrap()));
     let config = RunConfig::resolve(&layers).unwrap();
-    let records = records(&config, STEPS);
+    let (records, _) = learn(&config, STEPS);
     let finite = |value: &Option<f64>| value.is_none_or(f64::is_finite);
     for record in &records {
         let terms = [&record.proxy_loss, &record.domain, &record.risk, &record.discrepancy, &record.proxy_cosine];
@@ -104,5 +105,25 @@ fn options_go_together() {
                 ]);
             }
         }
+    }
+}
+
+#[test]
+fn learned_mixtures_learn_with_the_encoder_and_not_with_the_discriminators() {
+    let parts = |update: &str, warm_up: usize, steps: usize| -> [NamedTensors; 4] {
+        let more = format!("dada = {{ update = {update}, d_warmup_epochs = {warm_up}, mix = {{ mode = \"gated\" }} }}");
+        let config = features_run(&ProxyLossConfig::ProxyAnchor(Default::default()), &more);
+        let (_, learner) = learn(&config, steps);
+        let judges = learner.discriminators.unwrap();
+        [tensors(&learner.encoder), tensors(&learner.loss), tensors(&judges.mixer), tensors(&judges.domain)]
+    };
+    for update in ["\"alternating\"", "\"reversal\""] {
+        let start = parts(update, 0, 0);
+        let changed = |warm_up| {
+            let after = parts(update, warm_up, 2);
+            std::array::from_fn::<_, 4, _>(|part| after[part] != start[part])
+        };
+        assert_eq!(changed(0), [true; 4], "{update}: encoder, proxies, mixtures and discriminators learn");
+        assert_eq!(changed(1), [false, false, false, true], "{update}: in the warm-up the discriminators alone learn");
     }
 }
