@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::adversarial::{DadaConfig, DiscriminatorConfig, Draw, Norm, Recipe};
+use crate::adversarial::{DadaConfig, DiscriminatorConfig, Draw, Norm, Ramps, Recipe};
 use crate::compute::Decay;
 use crate::data::DataConfig;
 use crate::data::augment::AugmentConfig;
@@ -153,11 +153,7 @@ impl RunConfig {
         require(self.train.evaluate_every > 0, "train.evaluate_every is 0, expected at least 1")?;
         require(self.train.journal_every > 0, "train.journal_every is 0, expected at least 1")?;
         require(self.train.loader_threads > 0, "train.loader_threads is 0, expected at least 1")?;
-        require(self.dada.mix.alpha > 0.0 && self.dada.mix.beta > 0.0, "dada.mix.alpha and dada.mix.beta must be above 0")?;
-        for shape in [&self.dada.domain.discriminator, &self.dada.category.discriminator] {
-            require((0.0..1.0).contains(&shape.dropout), "a dropout rate must lie in [0, 1)")?;
-            require(!shape.hidden.contains(&0), "a hidden layer must have at least one unit")?;
-        }
+        self.dada.check()?;
         let OptimizerConfig { encoder, proxies, discriminators, beta1, beta2, epsilon, .. } = &self.optimizer;
         for rate in [encoder, proxies, discriminators] {
             let values = [rate.learning_rate, rate.weight_decay];
@@ -193,10 +189,11 @@ impl RunConfig {
         self.optimizer.schedule.factor(progress, self.train.epochs.saturating_sub(self.warm_ups()))
     }
 
-    /// The factor of the encoder's adversarial weights, which rises from 0 to 1.
-    pub fn ramp(&self, at: At, steps: usize) -> f64 {
+    /// How much of the adversarial weights holds for encoder and proxies at a step of an epoch of `steps`.
+    pub fn ramps(&self, at: At, steps: usize) -> Ramps {
         let passed = at.epoch as f64 - self.warm_ups() as f64 + (at.step + 1) as f64 / steps as f64;
-        if self.dada.ramp_epochs == 0 { 1.0 } else { (passed / self.dada.ramp_epochs as f64).clamp(0.0, 1.0) }
+        let share = |epochs: usize| if epochs == 0 { 1.0 } else { (passed / epochs as f64).clamp(0.0, 1.0) };
+        Ramps { domain: share(self.dada.domain.ramp_epochs), category: share(self.dada.category.ramp_epochs) }
     }
 
     fn warm_ups(&self) -> usize {
@@ -384,6 +381,9 @@ mod tests {
             ("dada.category.dropout=1.0", "dropout"),
             ("data.source=folder", "data.path"),
             ("data.test_share=1.5", "data.test_share"),
+            ("dada.mix.beta=0.0", "above 0"),
+            ("dada.mix.shift_scale=1.5", "dada.mix.shift_scale is 1.5"),
+            ("dada={ update = \"reversal\", domain = { confusion = \"uniform\" } }", "saturating"),
         ];
         for (setting, expected) in cases {
             let message = resolve(&[setting]).unwrap_err().to_string();
@@ -400,6 +400,17 @@ mod tests {
         assert!(RunConfig::resolve(&[missing]).unwrap_err().to_string().contains("factor"));
         let misspelt = toml::from_str("optimizer = { schedule = { name = \"step\", every = 4, factor = 0.45, evry = 2 } }").unwrap();
         assert!(RunConfig::resolve(&[layer, misspelt]).unwrap_err().to_string().contains("evry"));
+    }
+
+    #[test]
+    fn each_level_rises_over_its_own_ramp() {
+        let config = resolve(&["train.warmup_epochs=2", "dada.domain.ramp_epochs=4", "dada.category.ramp_epochs=1"]).unwrap();
+        let at = |epoch, step| config.ramps(At { epoch, step }, 10);
+        assert_eq!(at(1, 0), Ramps { domain: 0.0, category: 0.0 });
+        assert_eq!(at(2, 4), Ramps { domain: 0.125, category: 0.5 });
+        assert_eq!(at(3, 9), Ramps { domain: 0.5, category: 1.0 });
+        assert_eq!(at(9, 0), Ramps::PASSED);
+        assert_eq!(resolve(&[]).unwrap().ramps(At::default(), 10), Ramps::PASSED);
     }
 
     #[test]

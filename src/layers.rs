@@ -60,6 +60,11 @@ impl Initializer {
         Param::from_tensor(Tensor::full(shape, value, (&self.device, self.dtype)))
     }
 
+    /// These values, row by row.
+    pub fn values<const D: usize>(&mut self, shape: [usize; D], values: Vec<f64>) -> Param<Tensor<D>> {
+        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), (&self.device, self.dtype)))
+    }
+
     fn buffer(&self, length: usize, value: f64) -> RunningState<Tensor<1>> {
         RunningState::new(Tensor::full([length], value, (&self.device, self.dtype)))
     }

@@ -29,7 +29,9 @@ pub enum Purpose {
     /// Resampling for intervals.
     Bootstrap = 9,
     /// Projections and halves with which samples and proxies are compared.
-    Probe = 10,
+    Probe = 11,
+    /// Which classes a category discriminator judges besides those of a batch.
+    Classes = 10,
 }
 
 /// The generator for one purpose at one place of a run.

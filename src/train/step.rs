@@ -1,12 +1,11 @@
 //! One update: the only place where the proxy loss and the adversarial part meet.
 
-use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::Serialize;
 
 use super::At;
 use super::optimizer::Adam;
-use crate::adversarial::{Discriminators, Draws, Terms, append_class_mixtures, class_coefficient};
+use crate::adversarial::{Discriminators, Draws, Reach, Terms, Update, append_class_mixtures, class_coefficient};
 use crate::config::RunConfig;
 use crate::encoder::{Encoder, Input};
 use crate::error::{Error, Result};
@@ -20,13 +19,13 @@ pub struct Learner {
     pub encoder: Encoder,
     /// The loss with its proxies.
     pub loss: ProxyLoss,
-    /// None without DADA.
+    /// With learned mixtures; none without DADA.
     pub discriminators: Option<Discriminators>,
     /// Optimizer of the encoder.
     pub encoder_adam: Adam,
     /// Optimizer of the proxies.
     pub proxies_adam: Adam,
-    /// Optimizer of the discriminators.
+    /// Optimizer of the discriminators and of learned mixtures.
     pub discriminators_adam: Adam,
 }
 
@@ -107,12 +106,13 @@ pub fn update(
     };
     let pass = |x: Tensor<2>, index: usize| Pass::new(x, labels, config, at, index);
 
-    if let Some(mut discriminators) = learner.discriminators.take() {
+    let alternating = dada.update == Update::Alternating;
+    if let Some(mut discriminators) = learner.discriminators.take_if(|_| alternating) {
         let x = x.clone().detach();
         for index in 0..dada.d_steps {
             let Pass { x, labels, mut draws } = pass(x.clone(), index);
             let rows = Tensor::from_inner(learner.loss.proxy_rows(x.clone(), &labels).inner());
-            let terms = Terms::new(&discriminators, dada, x, rows, &labels, &mut draws);
+            let terms = Terms::new(&discriminators, dada, x, rows, &labels, &mut draws, Reach::NONE);
             let Some(total) = terms.for_discriminators(dada) else { break };
             let mut gradients = finite(total, "discriminator loss", at)?.backward();
             let adam = &mut learner.discriminators_adam;
@@ -127,9 +127,14 @@ pub fn update(
     if recording {
         record.proxy_cosine = Some(scalar((normalize(x.clone()) * normalize(rows.clone())).sum_dim(1).mean()));
     }
-    // The discriminators' own gradients are nobody's business here, so they are not computed.
-    let judges = learner.discriminators.clone().map(Module::no_grad);
-    let terms = judges.map(|judges| Terms::new(&judges, dada, x.clone(), rows, &labels, &mut draws));
+    let ramps = config.ramps(at, steps);
+    // In alternation the discriminators' own gradients are nobody's business here, so they are not computed.
+    let (judges, reach) = match (dada.update, phase) {
+        (Update::Alternating, _) => (learner.discriminators.as_ref().map(Discriminators::fixed), Reach::WHOLE),
+        (Update::Reversal, Phase::DiscriminatorsOnly) => (learner.discriminators.clone(), Reach::NONE),
+        (Update::Reversal, _) => (learner.discriminators.clone(), Reach::reversed(dada, ramps)),
+    };
+    let terms = judges.map(|judges| Terms::new(&judges, dada, x.clone(), rows, &labels, &mut draws, reach));
     if let (true, Some(terms)) = (recording, &terms) {
         let value = |term: &Option<Tensor<1>>| term.clone().map(scalar);
         record.domain = value(&terms.domain);
@@ -137,21 +142,33 @@ pub fn update(
         record.discrepancy = value(&terms.discrepancy);
         record.domain_accuracy = value(&terms.domain_accuracy);
     }
-    if phase == Phase::DiscriminatorsOnly {
-        return Ok((learner, record));
-    }
+    let adversarial = terms.and_then(|terms| match dada.update {
+        Update::Alternating => terms.for_encoder(dada, ramps),
+        Update::Reversal => terms.for_discriminators(dada),
+    });
 
-    let loss = learner.loss.forward(x, &labels);
-    if recording {
-        record.proxy_loss = Some(scalar(loss.clone()));
-    }
-    let mut total = loss * config.loss.weight;
-    if let Some(adversarial) = terms.and_then(|terms| terms.for_encoder(dada)) {
-        total = total + adversarial * config.ramp(at, steps);
-    }
+    let total = match phase {
+        Phase::DiscriminatorsOnly => adversarial.filter(|_| !alternating),
+        Phase::FrozenBackbone | Phase::Everything => {
+            let loss = learner.loss.forward(x, &labels);
+            if recording {
+                record.proxy_loss = Some(scalar(loss.clone()));
+            }
+            let loss = loss * config.loss.weight;
+            Some(if let Some(adversarial) = adversarial { loss + adversarial } else { loss })
+        }
+    };
+    let Some(total) = total else { return Ok((learner, record)) };
     let mut gradients = finite(total, "loss", at)?.backward();
-    learner.encoder = learner.encoder_adam.step(learner.encoder, &mut gradients, optimizer, optimizer.encoder, factor);
-    learner.loss = learner.proxies_adam.step(learner.loss, &mut gradients, optimizer, optimizer.proxies, factor);
+    if phase != Phase::DiscriminatorsOnly {
+        learner.encoder = learner.encoder_adam.step(learner.encoder, &mut gradients, optimizer, optimizer.encoder, factor);
+        learner.loss = learner.proxies_adam.step(learner.loss, &mut gradients, optimizer, optimizer.proxies, factor);
+    }
+    // In alternation only what mixes has a gradient here.
+    if let Some(discriminators) = learner.discriminators.take() {
+        let adam = &mut learner.discriminators_adam;
+        learner.discriminators = Some(adam.step(discriminators, &mut gradients, optimizer, optimizer.discriminators, factor));
+    }
     Ok((learner, record))
 }
 
@@ -169,7 +186,7 @@ impl Pass {
             true => append_class_mixtures(x, labels, class_coefficient(&mut random(Purpose::ClassMix))),
             false => (x, labels.to_vec()),
         };
-        let draws = Draws::new(&config.dada.mix, labels.len(), &mut random(Purpose::DomainMix), random(Purpose::Dropout));
+        let draws = Draws::new(&config.dada.mix, labels.len(), random);
         Self { x, labels, draws }
     }
 }

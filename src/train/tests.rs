@@ -83,7 +83,12 @@ impl World {
     }
 
     fn encoder(&self, run: &str) -> parameters::NamedTensors {
-        crate::backbone::weights::read_safetensors(&self.path(run).join("checkpoints/last/encoder.safetensors")).unwrap()
+        self.tensors(run, "encoder")
+    }
+
+    fn tensors(&self, run: &str, file: &str) -> parameters::NamedTensors {
+        let path = self.path(run).join(format!("checkpoints/last/{file}.safetensors"));
+        crate::backbone::weights::read_safetensors(&path).unwrap()
     }
 
     fn caches(&self) -> Vec<PathBuf> {
@@ -155,7 +160,11 @@ fn only_what_is_to_learn_learns() {
 #[test]
 fn a_run_that_was_stopped_goes_on_bit_for_bit() {
     let world = World::new();
-    for (name, changes) in [("frozen", ""), ("stages", "train = { tune = { last_stages = 1 } }")] {
+    let learned =
+        "dada = { mix = { mode = \"projected\" }, category = { rank = 3, sampled_classes = 2 } }\nloss = { name = \"soft-triple\" }";
+    let reversed = "dada = { update = \"reversal\", mix = { mode = \"gated\" } }";
+    let runs = [("frozen", ""), ("stages", "train = { tune = { last_stages = 1 } }"), ("learned", learned), ("reversed", reversed)];
+    for (name, changes) in runs {
         let (whole, _) = world.train(&format!("{name} whole"), changes);
         let folder = world.path(&format!("{name} parts"));
         let (config, stop) = (world.config(changes), AtomicBool::new(false));
@@ -175,7 +184,12 @@ fn a_run_that_was_stopped_goes_on_bit_for_bit() {
             }
         };
         assert!(equal(&whole, &parts), "{name}");
-        assert_eq!(world.encoder(&format!("{name} whole")), world.encoder(&format!("{name} parts")), "{name}");
+        for file in ["encoder", "proxies", "discriminators", "adam-discriminators"] {
+            let [whole, parts] = ["whole", "parts"].map(|part| world.tensors(&format!("{name} {part}"), file));
+            assert_eq!(whole, parts, "{name}: {file}");
+            let mixes = whole.keys().any(|path| path.contains("mixer"));
+            assert_eq!(mixes, changes.contains("mode") && file.ends_with("discriminators"), "{name}: {file}");
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use burn::module::Param;
 use burn::tensor::{DType, Device, Tensor};
 use dada::adversarial::{
-    CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, Draws, MixConfig, Norm, Terms, append_class_mixtures,
+    CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, Draws, MixConfig, Norm, Ramps, Reach, Terms,
+    append_class_mixtures,
 };
 use dada::layers::Initializer;
 use dada::loss::{PositiveMean, ProxyAnchorConfig, ProxyLoss};
@@ -35,6 +36,7 @@ fn compat(config: &Value) -> DadaConfig {
         norm: Norm::BatchPerDomain,
         output_norm: config[output_norm].as_bool().unwrap(),
         dropout: 0.0,
+        spectral_norm: false,
     };
     let ratio = get("d_dis_ratio");
     let discriminator = shape(vec![width("fc_fc1_dim"), width("fc_fc2_dim")], "fc2_bn");
@@ -44,6 +46,7 @@ fn compat(config: &Value) -> DadaConfig {
             weight: 1.0 - ratio,
             generator_weight: 1.0 - ratio,
             discriminator: shape(vec![width("fd_fc1_dim")], "fd2_bn"),
+            ..Default::default()
         },
         category: CategoryConfig { weight: ratio, discrepancy_weight: ratio, discriminator, ..Default::default() },
         ..Default::default()
@@ -86,7 +89,7 @@ impl<'a> Case<'a> {
         let proxies = leaf(&golden["state"]["proxies"]);
         loss.proxies = Param::initialized(loss.proxies.id, proxies.clone());
 
-        let Discriminators { domain, category } = config.init(dim, classes, &mut init);
+        let Discriminators { domain, category, mixer } = config.init(dim, classes, &mut init);
         // The released code keeps the parameters of an output norm that it does not use.
         let load = |module: dada::adversarial::Discriminator, released: &str| {
             let mut tensors = renamed(&golden["state"], released);
@@ -97,6 +100,7 @@ impl<'a> Case<'a> {
         let discriminators = Discriminators {
             domain: domain.map(|module| load(module, "uni_discriminator_a")),
             category: category.map(|module| load(module, "dis_discriminator_a")),
+            mixer,
         };
 
         let batch = leaf(&golden["batch"]);
@@ -122,10 +126,10 @@ impl<'a> Case<'a> {
 
     fn terms(&self) -> Terms {
         let coefficients = vec![number(&self.golden["mix_m"]); self.labels.len()];
-        let dropout = generator(0, Purpose::Dropout, 0, 0, 0);
-        let mut draws = Draws { domain: coefficients.clone(), category: coefficients, dropout };
+        let [classes, dropout] = [Purpose::Classes, Purpose::Dropout].map(|purpose| generator(0, purpose, 0, 0, 0));
+        let mut draws = Draws { domain: coefficients.clone(), category: coefficients, classes, dropout };
         let rows = self.loss.proxy_rows(self.x.clone(), &self.labels);
-        Terms::new(&self.discriminators, &self.config, self.x.clone(), rows, &self.labels, &mut draws)
+        Terms::new(&self.discriminators, &self.config, self.x.clone(), rows, &self.labels, &mut draws, Reach::WHOLE)
     }
 
     fn check(&self, term: &str, value: Tensor<1>) {
@@ -160,7 +164,7 @@ fn check_case(name: &str) {
         terms.risk.unwrap() + terms.discrepancy.unwrap()
     });
     on(case(), "generator_total", |case| {
-        case.loss.forward(case.x.clone(), &case.labels) * case.loss_weight + case.terms().for_encoder(&case.config).unwrap()
+        case.loss.forward(case.x.clone(), &case.labels) * case.loss_weight + case.terms().for_encoder(&case.config, Ramps::PASSED).unwrap()
     });
 
     let case = case();

@@ -117,8 +117,8 @@ pub fn features_run(loss: &ProxyLossConfig, more: &str) -> RunConfig {
     RunConfig::resolve(&[toml::from_str(&base).unwrap(), loss, toml::from_str(more).unwrap()]).unwrap()
 }
 
-/// The terms of `steps` updates on one batch.
-pub fn records(config: &RunConfig, steps: usize) -> Vec<Record> {
+/// The terms of `steps` updates on one batch, and what has learned.
+pub fn learn(config: &RunConfig, steps: usize) -> (Vec<Record>, Learner) {
     let device = Device::default().autodiff();
     let mut init = Initializer::new(&device, 9);
     let mut learner = Learner::new(config.encoder.init(&mut init), config, CLASSES, &mut init);
@@ -130,14 +130,14 @@ pub fn records(config: &RunConfig, steps: usize) -> Vec<Record> {
         learner = updated;
         records.push(record);
     }
-    records
+    (records, learner)
 }
 
 #[test]
 fn every_loss_learns_with_dada_and_without() {
     for loss in ProxyLossConfig::all() {
         for more in ["dada.enabled = false", "train.class_mixup = true", "dada = { mode = \"compat\" }"] {
-            let records = records(&features_run(&loss, more), 40);
+            let (records, _) = learn(&features_run(&loss, more), 40);
             let values: Vec<f64> = records.iter().map(|record| record.proxy_loss.unwrap()).collect();
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             let (first, last) = (mean(&values[..5]), mean(&values[35..]));

@@ -5,6 +5,7 @@ mod adversarial;
 mod architecture;
 mod compare_cli;
 mod dada_golden;
+mod dada_options;
 mod data_cli;
 mod embed_cli;
 mod evaluate_cli;

@@ -1,0 +1,45 @@
+//! Mixtures of samples of one class ("positive mixup").
+
+use burn::tensor::{Int, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Beta, Distribution};
+
+/// Appends one mixture m x_a + (1 - m) x_b for each class that occurs at least twice, made of its first two rows, classes in
+/// ascending order.
+pub fn append_class_mixtures(x: Tensor<2>, labels: &[usize], m: f64) -> (Tensor<2>, Vec<usize>) {
+    let mut rows_of: std::collections::BTreeMap<usize, Vec<usize>> = Default::default();
+    for (row, &label) in labels.iter().enumerate() {
+        rows_of.entry(label).or_default().push(row);
+    }
+    rows_of.retain(|_, rows| rows.len() > 1);
+    if rows_of.is_empty() {
+        return (x, labels.to_vec());
+    }
+    let member = |which: usize| {
+        let rows: Vec<i64> = rows_of.values().map(|rows| rows[which] as i64).collect();
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [rows_of.len()]), &x.device());
+        x.clone().select(0, rows)
+    };
+    let mixtures = member(0) * m + member(1) * (1.0 - m);
+    let labels = labels.iter().chain(rows_of.keys()).copied().collect();
+    (Tensor::cat(vec![x, mixtures], 0), labels)
+}
+
+/// One coefficient of class mixtures, m ~ Beta(2, 2).
+pub fn class_coefficient(generator: &mut ChaCha8Rng) -> f64 {
+    Beta::new(2.0, 2.0).expect("2 is positive").sample(generator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn each_class_with_two_rows_gets_one_mixture_of_its_first_two() {
+        let x = Tensor::<2>::from_floats([[1.0], [2.0], [4.0], [8.0], [16.0], [32.0]], &Device::default());
+        let (mixed, labels) = append_class_mixtures(x, &[7, 3, 3, 7, 5, 3], 0.25);
+        assert_eq!(labels, [7, 3, 3, 7, 5, 3, 3, 7]);
+        assert_eq!(mixed.into_data().try_to_vec::<f32>().unwrap()[6..], [0.25 * 2.0 + 0.75 * 4.0, 0.25 * 1.0 + 0.75 * 8.0]);
+    }
+}

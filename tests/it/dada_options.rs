@@ -1,0 +1,129 @@
+//! Every key of `[dada]` changes what is learned, and nothing breaks with any value of it.
+
+use dada::config::RunConfig;
+use dada::loss::ProxyLossConfig;
+use dada::parameters::{NamedTensors, tensors};
+use toml::{Table, Value};
+
+use crate::losses::{features_run, learn};
+
+const STEPS: usize = 6;
+
+/// What each key is changed to, one value after another.
+const CHANGES: [(&str, &[&str]); 33] = [
+    ("dada.enabled", &["false"]),
+    ("dada.mode", &["\"compat\""]),
+    ("dada.update", &["\"reversal\""]),
+    ("dada.d_steps", &["1", "0"]),
+    ("dada.d_warmup_epochs", &["1"]),
+    ("dada.mix.mode", &["\"spherical\"", "\"gated\"", "\"projected\""]),
+    ("dada.mix.alpha", &["0.5"]),
+    ("dada.mix.beta", &["7.0"]),
+    ("dada.mix.draw", &["\"batch\""]),
+    ("dada.mix.normalize", &["false"]),
+    ("dada.mix.shift_scale", &["0.5"]),
+    ("dada.mix.append_proxies", &["true"]),
+    // Adam does not see the size of a discriminator's only term.
+    ("dada.domain.weight", &["0.0"]),
+    ("dada.domain.generator_weight", &["0.5", "0.0"]),
+    ("dada.domain.confusion", &["\"non-saturating\"", "\"uniform\""]),
+    ("dada.domain.ramp_epochs", &["2"]),
+    ("dada.domain.hidden", &["[]", "[6, 4, 3]"]),
+    ("dada.domain.norm", &["\"batch-per-domain\"", "\"layer\"", "\"none\""]),
+    ("dada.domain.output_norm", &["true"]),
+    ("dada.domain.dropout", &["0.5"]),
+    ("dada.domain.spectral_norm", &["true"]),
+    ("dada.category.weight", &["0.5", "0.0"]),
+    ("dada.category.discrepancy_weight", &["0.5", "0.0"]),
+    ("dada.category.discrepancy", &["\"l1\"", "\"none\""]),
+    ("dada.category.ramp_epochs", &["2"]),
+    ("dada.category.rank", &["2"]),
+    ("dada.category.sampled_classes", &["1"]),
+    ("dada.category.hidden", &["[]", "[6, 4, 3]"]),
+    ("dada.category.norm", &["\"batch-per-domain\"", "\"layer\"", "\"none\""]),
+    ("dada.category.output_norm", &["true"]),
+    ("dada.category.dropout", &["0.0"]),
+    ("dada.category.spectral_norm", &["true"]),
+    ("train.class_mixup", &["true"]),
+];
+
+fn run(changes: &[(&str, &str)]) -> (RunConfig, String) {
+    let base = features_run(&ProxyLossConfig::ProxyAnchor(Default::default()), "dada = { domain = { generator_weight = 0.1 } }");
+    let mut layers: Vec<Table> = vec![toml::from_str(&base.to_toml()).unwrap()];
+    layers.extend(changes.iter().map(|(key, value)| dada::config::parse_setting(&format!("{key}={value}")).unwrap()));
+    let config = RunConfig::resolve(&layers).unwrap();
+    let (records, _) = learn(&config, STEPS);
+    let finite = |value: &Option<f64>| value.is_none_or(f64::is_finite);
+    for record in &records {
+        let terms = [&record.proxy_loss, &record.domain, &record.risk, &record.discrepancy, &record.proxy_cosine];
+        assert!(terms.into_iter().all(finite), "{changes:?}: {record:?}");
+    }
+    // What was learned shows in what follows.
+    (config, format!("{records:?}"))
+}
+
+#[test]
+fn every_key_makes_a_difference() {
+    let (config, usual) = run(&[]);
+    let keys: Vec<String> = keys(&Table::try_from(&config.dada).unwrap(), "dada");
+    for key in &keys {
+        assert!(CHANGES.iter().any(|(changed, _)| changed == key), "{key} is not tried");
+    }
+    for (key, values) in CHANGES.iter().filter(|(key, _)| *key != "dada.mode") {
+        let mut seen = vec![usual.clone()];
+        for value in *values {
+            let (_, records) = run(&[(key, value)]);
+            assert!(!seen.contains(&records), "{key} = {value} does nothing");
+            seen.push(records);
+        }
+    }
+}
+
+fn keys(table: &Table, path: &str) -> Vec<String> {
+    let each = table.iter().flat_map(|(key, value)| match value {
+        Value::Table(inner) => keys(inner, &format!("{path}.{key}")),
+        _ => vec![format!("{path}.{key}")],
+    });
+    each.collect()
+}
+
+#[test]
+fn options_go_together() {
+    for mode in ["\"spherical\"", "\"gated\"", "\"projected\""] {
+        for update in ["\"alternating\"", "\"reversal\""] {
+            for norm in ["\"none\"", "\"batch-per-domain\""] {
+                run(&[
+                    ("dada.mix.mode", mode),
+                    ("dada.update", update),
+                    ("dada.category.norm", norm),
+                    ("dada.category.output_norm", "true"),
+                    ("dada.category.rank", "2"),
+                    ("dada.category.sampled_classes", "1"),
+                    ("dada.category.spectral_norm", "true"),
+                    ("dada.mix.append_proxies", "true"),
+                    ("train.class_mixup", "true"),
+                ]);
+            }
+        }
+    }
+}
+
+#[test]
+fn learned_mixtures_learn_with_the_encoder_and_not_with_the_discriminators() {
+    let parts = |update: &str, warm_up: usize, steps: usize| -> [NamedTensors; 4] {
+        let more = format!("dada = {{ update = {update}, d_warmup_epochs = {warm_up}, mix = {{ mode = \"gated\" }} }}");
+        let config = features_run(&ProxyLossConfig::ProxyAnchor(Default::default()), &more);
+        let (_, learner) = learn(&config, steps);
+        let judges = learner.discriminators.unwrap();
+        [tensors(&learner.encoder), tensors(&learner.loss), tensors(&judges.mixer), tensors(&judges.domain)]
+    };
+    for update in ["\"alternating\"", "\"reversal\""] {
+        let start = parts(update, 0, 0);
+        let changed = |warm_up| {
+            let after = parts(update, warm_up, 2);
+            std::array::from_fn::<_, 4, _>(|part| after[part] != start[part])
+        };
+        assert_eq!(changed(0), [true; 4], "{update}: encoder, proxies, mixtures and discriminators learn");
+        assert_eq!(changed(1), [false, false, false, true], "{update}: in the warm-up the discriminators alone learn");
+    }
+}
