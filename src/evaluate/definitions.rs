@@ -17,6 +17,8 @@ pub enum Definitions {
     Pml,
     /// Open Metric Learning.
     Oml,
+    /// The In-Shop protocol as proxy-loss code counts it.
+    Inshop,
 }
 
 /// What one tool would print.
@@ -33,7 +35,7 @@ const REFERENCE_DEPTH: usize = 50;
 
 impl Definitions {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 4] = [Self::Ours, Self::Reference, Self::Pml, Self::Oml];
+    pub const ALL: [Self; 5] = [Self::Ours, Self::Reference, Self::Pml, Self::Oml, Self::Inshop];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Definitions {
             Self::Reference => "reference",
             Self::Pml => "pml",
             Self::Oml => "oml",
+            Self::Inshop => "inshop",
         }
     }
 
@@ -54,6 +57,10 @@ impl Definitions {
                  every mean; in a gallery, map@50 divides by the hits found"
             }
             Self::Pml => "the same formulas on the same queries, no recall@k beyond k = 1; ties fall as its search returns them",
+            Self::Inshop => {
+                "recall@k asks that fewer than k wrong items are more similar than the best right one: a tie counts as a hit, so that a model \
+                 that maps everything to one point scores 1"
+            }
             Self::Oml => "precision@k divides by min(k, R); map@k divides by the hits found among k, so that hits it misses cost nothing",
         }
     }
@@ -83,6 +90,10 @@ impl Definitions {
                 recalls.chain([named("map@50", sum / hits.max(1.0))]).collect()
             }
             Self::Reference => recalls.chain([named("map@r", precisions(ranks.hits, r + 1).1 / (r + 1) as f64)]).collect(),
+            Self::Inshop => {
+                let before = |k: usize| f64::from(ranks.first.is_some_and(|first| first - ranks.tied <= k));
+                ks.iter().map(|&k| (format!("recall@{k}"), before(k))).collect()
+            }
             Self::Oml => {
                 let at = |k: usize| {
                     let (hits, sum) = precisions(ranks.hits, k);
@@ -121,7 +132,7 @@ pub fn compare_gallery(
     average(rank_gallery(queries, gallery, depth(ks)?.max(REFERENCE_DEPTH), progress, |ranks| score(&ranks, ks, true))?)
 }
 
-type Scores = [Option<Vec<(String, f64)>>; 4];
+type Scores = [Option<Vec<(String, f64)>>; 5];
 
 fn score(ranks: &Ranks, ks: &[usize], gallery: bool) -> Scores {
     Definitions::ALL.map(|definitions| definitions.score(ranks, ks, gallery))
@@ -161,7 +172,7 @@ mod tests {
 
     #[test]
     fn hits_at_one_and_five_of_three_are_scored_as_each_tool_says() {
-        let ranks = Ranks { query: 0, relevant: 3, first: Some(1), hits: &[1, 4] };
+        let ranks = Ranks { query: 0, relevant: 3, first: Some(1), tied: 0, hits: &[1, 4] };
         let check = |definitions, gallery, name: &str, wanted: f64| {
             let found = value(definitions, &ranks, gallery, name);
             assert!((found - wanted).abs() < 1e-12, "{definitions:?} {name}: {found} {wanted}");
@@ -177,8 +188,23 @@ mod tests {
     }
 
     #[test]
+    fn a_tie_is_a_hit_in_shop_and_nowhere_else() {
+        let ranks = Ranks { query: 0, relevant: 1, first: Some(3), tied: 2, hits: &[] };
+        assert_eq!(value(Definitions::Inshop, &ranks, true, "recall@1"), 1.0);
+        let strict =
+            Definitions::ALL.into_iter().filter(|&definitions| definitions != Definitions::Inshop && definitions != Definitions::Pml);
+        assert!(strict.into_iter().all(|definitions| value(definitions, &ranks, true, "recall@1") == 0.0));
+        let one = crate::evaluate::Embeddings::new(vec![1.0; 12], 6, 2).unwrap();
+        let labels = [0, 1, 2, 0, 1, 2];
+        let found = compare_self(&one, &labels, &[1], crate::evaluate::SILENT).unwrap();
+        let recall = |at: usize| found[at].means.iter().find(|(name, _)| name == "recall@1").unwrap().1;
+        assert_eq!(recall(4), 1.0, "everything in one point");
+        assert!(recall(0) < 0.5);
+    }
+
+    #[test]
     fn only_the_reference_averages_queries_without_a_match() {
-        let lone = Ranks { query: 0, relevant: 0, first: None, hits: &[] };
+        let lone = Ranks { query: 0, relevant: 0, first: None, tied: 0, hits: &[] };
         for definitions in Definitions::ALL {
             assert_eq!(definitions.score(&lone, &[1], false).is_some(), definitions == Definitions::Reference);
         }

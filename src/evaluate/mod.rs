@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows how the embeddings were made.
 
+pub mod approximate;
 pub mod clustering;
 pub mod curve;
 pub mod definitions;
