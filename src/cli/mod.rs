@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod data;
 pub mod embed;
 pub mod evaluate;
@@ -25,6 +26,8 @@ pub enum Command {
     Train(train::Arguments),
     /// Measure a model on labelled pictures, or anybody's embeddings
     Evaluate(evaluate::Arguments),
+    /// Look for what would spoil a result: splits that share items, collapsed directions, hubs, labels nobody can satisfy
+    Audit(audit::Arguments),
     /// Turn pictures into vectors
     Embed(embed::Arguments),
     /// Check and fetch data sets

@@ -1,8 +1,11 @@
 //! One ranking, scored as other tools define their metrics, so that a difference of numbers is not taken for a difference of models.
 
+use std::collections::HashMap;
+
 use super::Progress;
 use super::embeddings::Embeddings;
 use super::neighbours::{Ranks, rank_gallery, rank_self};
+use super::task::Roles;
 use crate::error::{Error, Result};
 
 /// Whose definitions.
@@ -132,6 +135,43 @@ pub fn compare_gallery(
     average(rank_gallery(queries, gallery, depth(ks)?.max(REFERENCE_DEPTH), progress, |ranks| score(&ranks, ks, true))?)
 }
 
+/// What a perfect model would score on these labels, under all definitions in the order of [`Definitions::ALL`]. Rows of equal `contents`
+/// have equal embeddings under any model, so that a copy filed under another class comes before what is right; among equals the right
+/// ones come first.
+///
+/// # Errors
+/// Not one content for each row, a `k` of zero, or no query to average.
+pub fn ceilings(labels: &[usize], contents: &[usize], roles: Option<&Roles>, ks: &[usize]) -> Result<Vec<Scored>> {
+    if labels.len() != contents.len() {
+        return Err(Error::mismatch("contents", contents.len(), format!("{}, one for each label", labels.len())));
+    }
+    let depth = depth(ks)?.max(REFERENCE_DEPTH);
+    let all: Vec<usize> = (0..labels.len()).collect();
+    let (queries, gallery) = roles.map_or((&all, &all), |roles| (&roles.query, &roles.gallery));
+    let (mut of_class, mut of_content, mut of_both) = (HashMap::new(), HashMap::new(), HashMap::new());
+    for &row in gallery {
+        *of_class.entry(labels[row]).or_insert(0) += 1;
+        *of_content.entry(contents[row]).or_insert(0) += 1;
+        *of_both.entry((labels[row], contents[row])).or_insert(0) += 1;
+    }
+    let itself = usize::from(roles.is_none());
+    let perfect = |&query: &usize| {
+        let (label, content) = (labels[query], contents[query]);
+        let count = |found: Option<&usize>| found.copied().unwrap_or(0);
+        // A query of the gallery counts itself in all three.
+        let (relevant, equal) = (count(of_class.get(&label)).saturating_sub(itself), count(of_both.get(&(label, content))));
+        let wrong = count(of_content.get(&content)) - equal;
+        let same = equal.saturating_sub(itself);
+        let rank = |hit: usize| if hit <= same { hit } else { hit + wrong };
+        let hits: Vec<u32> =
+            (1..=relevant).map(|hit| rank(hit) as u32).take_while(|&rank| rank as usize <= depth.max(relevant + 1)).collect();
+        let first = (relevant > 0).then(|| rank(1));
+        let tied = if same == 0 { wrong } else { 0 };
+        score(&Ranks { query, relevant, first, tied, hits: &hits }, ks, roles.is_some())
+    };
+    average(queries.iter().map(perfect).collect())
+}
+
 type Scores = [Option<Vec<(String, f64)>>; 5];
 
 fn score(ranks: &Ranks, ks: &[usize], gallery: bool) -> Scores {
@@ -209,6 +249,23 @@ mod tests {
             assert_eq!(definitions.score(&lone, &[1], false).is_some(), definitions == Definitions::Reference);
         }
         assert_eq!(value(Definitions::Reference, &lone, false, "map@r"), 0.0);
+    }
+
+    #[test]
+    fn a_ceiling_is_what_a_perfect_model_reaches() {
+        let of = |found: &[Scored], at: usize, name: &str| found[at].means.iter().find(|(known, _)| known == name).unwrap().1;
+        // R/(R+1) for the reference, and nothing for its lone query; 1 for everybody else.
+        let found = ceilings(&[0, 0, 1, 1, 1, 2], &[0, 1, 2, 3, 4, 5], None, &[1]).unwrap();
+        assert_eq!((of(&found, 0, "map@r"), of(&found, 2, "map@r"), of(&found, 3, "map@1")), (1.0, 1.0, 1.0));
+        assert!((of(&found, 1, "map@r") - (2.0 * 0.5 + 3.0 * 2.0 / 3.0) / 6.0).abs() < 1e-12);
+        // Content 0 is in both classes: its copy comes first, except where ties count as hits.
+        let found = ceilings(&[0, 0, 0, 1, 1, 1], &[0, 1, 2, 0, 3, 4], None, &[1]).unwrap();
+        assert_eq!((of(&found, 0, "recall@1"), of(&found, 4, "recall@1")), (4.0 / 6.0, 1.0));
+        assert!((of(&found, 0, "map@r") - (4.0 + 2.0 * 0.25) / 6.0).abs() < 1e-12);
+        let roles = Roles { query: vec![0], gallery: vec![1, 3] };
+        let found = ceilings(&[0, 0, 0, 1], &[0, 1, 2, 0], Some(&roles), &[1]).unwrap();
+        assert_eq!((of(&found, 0, "recall@1"), of(&found, 0, "mrr")), (0.0, 0.5));
+        assert!(ceilings(&[], &[], None, &[1]).is_err() && ceilings(&[0], &[], None, &[1]).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `dada evaluate`
 
+mod cost;
 mod html;
 pub mod measured;
 
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use dada::evaluate::approximate::Approximation;
 use dada::evaluate::clustering::agreement;
 use dada::evaluate::definitions::Scored;
 use dada::evaluate::kmeans::{KMeans, k_means};
@@ -41,6 +43,9 @@ pub struct Arguments {
     /// Compare with another model on the same pictures, or with other embeddings of the same rows, query by query
     #[arg(long, value_name = "MODEL|FILE")]
     against: Option<PathBuf>,
+    /// What cheaper storage and search would lose: f16, bf16, int8, pca-64, hnsw [default: all of them]
+    #[arg(long, value_name = "HOW,…", value_delimiter = ',', num_args = 0.., conflicts_with_all = ["definitions", "html", "against", "bootstrap"])]
+    approximate: Option<Vec<Approximation>>,
     /// Seed of resampling, clusters and the samples of a page
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -74,6 +79,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let scored = measured.task.compare(&arguments.k, &ranking.observer())?.into_iter();
         drop(ranking);
         show_definitions(&scored.filter(|scored| whose.includes(scored.definitions)).collect::<Vec<_>>(), arguments.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(named) = &arguments.approximate {
+        cost::run(&measured.task, named, &arguments.k, arguments.seed, arguments.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let clusters = if arguments.clusters { cluster(&measured.task, arguments.seed)? } else { Vec::new() };
