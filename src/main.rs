@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         cli::Command::Train(arguments) => cli::train::run(&arguments),
         cli::Command::Compare(arguments) => cli::compare::run(&arguments),
         cli::Command::Evaluate(arguments) => cli::evaluate::run(&arguments),
+        cli::Command::Audit(arguments) => cli::audit::run(&arguments),
         cli::Command::Embed(arguments) => cli::embed::run(&arguments),
         cli::Command::Data(arguments) => cli::data::run(&arguments),
     };

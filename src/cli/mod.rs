@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod compare;
 pub mod data;
 pub mod embed;
@@ -28,6 +29,8 @@ pub enum Command {
     Compare(compare::Arguments),
     /// Measure a model on labelled pictures, or anybody's embeddings
     Evaluate(evaluate::Arguments),
+    /// Look for what would spoil a result: splits that share items, collapsed directions, hubs, labels nobody can satisfy
+    Audit(audit::Arguments),
     /// Turn pictures into vectors
     Embed(embed::Arguments),
     /// Check and fetch data sets

@@ -1,4 +1,4 @@
-//! What is shown while training: a bar on a terminal, plain lines elsewhere.
+//! What is shown during long work: while training, a bar on a terminal and plain lines elsewhere; otherwise a bar on a terminal.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -93,6 +93,33 @@ impl Progress {
 fn bar(total: u64, done: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left").expect("the template is valid");
     ProgressBar::new(total).with_style(style).with_position(done)
+}
+
+/// A bar for anything that counts its steps, on a terminal only. Dropped, it is gone.
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar for the work that `what` names.
+    pub fn new(what: &'static str) -> Self {
+        let style = ProgressStyle::with_template("{msg} {bar:30} {percent} %  {eta} left").expect("the template is valid");
+        // The library draws on a terminal and nowhere else.
+        Self(ProgressBar::new(0).with_style(style).with_message(what))
+    }
+
+    /// What the work tells how far it is.
+    pub fn observer(&self) -> impl Fn(usize, usize) + Sync {
+        |done, total| {
+            self.0.set_length(total as u64);
+            // Threads report in no order.
+            self.0.set_position(self.0.position().max(done as u64));
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }
 
 fn terms(record: &Record) -> String {

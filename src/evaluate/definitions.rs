@@ -1,8 +1,11 @@
 //! One ranking, scored as other tools define their metrics, so that a difference of numbers is not taken for a difference of models.
 
+use std::collections::HashMap;
+
 use super::Progress;
 use super::embeddings::Embeddings;
 use super::neighbours::{Ranks, rank_gallery, rank_self};
+use super::task::Roles;
 use crate::error::{Error, Result};
 
 /// Whose definitions.
@@ -17,6 +20,8 @@ pub enum Definitions {
     Pml,
     /// Open Metric Learning.
     Oml,
+    /// The In-Shop protocol as proxy-loss code counts it.
+    Inshop,
 }
 
 /// What one tool would print.
@@ -33,7 +38,7 @@ const REFERENCE_DEPTH: usize = 50;
 
 impl Definitions {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 4] = [Self::Ours, Self::Reference, Self::Pml, Self::Oml];
+    pub const ALL: [Self; 5] = [Self::Ours, Self::Reference, Self::Pml, Self::Oml, Self::Inshop];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -42,6 +47,7 @@ impl Definitions {
             Self::Reference => "reference",
             Self::Pml => "pml",
             Self::Oml => "oml",
+            Self::Inshop => "inshop",
         }
     }
 
@@ -54,6 +60,10 @@ impl Definitions {
                  every mean; in a gallery, map@50 divides by the hits found"
             }
             Self::Pml => "the same formulas on the same queries, no recall@k beyond k = 1; ties fall as its search returns them",
+            Self::Inshop => {
+                "recall@k asks that fewer than k wrong items are more similar than the best right one: a tie counts as a hit, so that a model \
+                 that maps everything to one point scores 1"
+            }
             Self::Oml => "precision@k divides by min(k, R); map@k divides by the hits found among k, so that hits it misses cost nothing",
         }
     }
@@ -83,6 +93,10 @@ impl Definitions {
                 recalls.chain([named("map@50", sum / hits.max(1.0))]).collect()
             }
             Self::Reference => recalls.chain([named("map@r", precisions(ranks.hits, r + 1).1 / (r + 1) as f64)]).collect(),
+            Self::Inshop => {
+                let before = |k: usize| f64::from(ranks.first.is_some_and(|first| first - ranks.tied <= k));
+                ks.iter().map(|&k| (format!("recall@{k}"), before(k))).collect()
+            }
             Self::Oml => {
                 let at = |k: usize| {
                     let (hits, sum) = precisions(ranks.hits, k);
@@ -121,7 +135,44 @@ pub fn compare_gallery(
     average(rank_gallery(queries, gallery, depth(ks)?.max(REFERENCE_DEPTH), progress, |ranks| score(&ranks, ks, true))?)
 }
 
-type Scores = [Option<Vec<(String, f64)>>; 4];
+/// What a perfect model would score on these labels, under all definitions in the order of [`Definitions::ALL`]. Rows of equal `contents`
+/// have equal embeddings under any model, so that a copy filed under another class comes before what is right; among equals the right
+/// ones come first.
+///
+/// # Errors
+/// Not one content for each row, a `k` of zero, or no query to average.
+pub fn ceilings(labels: &[usize], contents: &[usize], roles: Option<&Roles>, ks: &[usize]) -> Result<Vec<Scored>> {
+    if labels.len() != contents.len() {
+        return Err(Error::mismatch("contents", contents.len(), format!("{}, one for each label", labels.len())));
+    }
+    let depth = depth(ks)?.max(REFERENCE_DEPTH);
+    let all: Vec<usize> = (0..labels.len()).collect();
+    let (queries, gallery) = roles.map_or((&all, &all), |roles| (&roles.query, &roles.gallery));
+    let (mut of_class, mut of_content, mut of_both) = (HashMap::new(), HashMap::new(), HashMap::new());
+    for &row in gallery {
+        *of_class.entry(labels[row]).or_insert(0) += 1;
+        *of_content.entry(contents[row]).or_insert(0) += 1;
+        *of_both.entry((labels[row], contents[row])).or_insert(0) += 1;
+    }
+    let itself = usize::from(roles.is_none());
+    let perfect = |&query: &usize| {
+        let (label, content) = (labels[query], contents[query]);
+        let count = |found: Option<&usize>| found.copied().unwrap_or(0);
+        // A query of the gallery counts itself in all three.
+        let (relevant, equal) = (count(of_class.get(&label)).saturating_sub(itself), count(of_both.get(&(label, content))));
+        let wrong = count(of_content.get(&content)) - equal;
+        let same = equal.saturating_sub(itself);
+        let rank = |hit: usize| if hit <= same { hit } else { hit + wrong };
+        let hits: Vec<u32> =
+            (1..=relevant).map(|hit| rank(hit) as u32).take_while(|&rank| rank as usize <= depth.max(relevant + 1)).collect();
+        let first = (relevant > 0).then(|| rank(1));
+        let tied = if same == 0 { wrong } else { 0 };
+        score(&Ranks { query, relevant, first, tied, hits: &hits }, ks, roles.is_some())
+    };
+    average(queries.iter().map(perfect).collect())
+}
+
+type Scores = [Option<Vec<(String, f64)>>; 5];
 
 fn score(ranks: &Ranks, ks: &[usize], gallery: bool) -> Scores {
     Definitions::ALL.map(|definitions| definitions.score(ranks, ks, gallery))
@@ -161,7 +212,7 @@ mod tests {
 
     #[test]
     fn hits_at_one_and_five_of_three_are_scored_as_each_tool_says() {
-        let ranks = Ranks { query: 0, relevant: 3, first: Some(1), hits: &[1, 4] };
+        let ranks = Ranks { query: 0, relevant: 3, first: Some(1), tied: 0, hits: &[1, 4] };
         let check = |definitions, gallery, name: &str, wanted: f64| {
             let found = value(definitions, &ranks, gallery, name);
             assert!((found - wanted).abs() < 1e-12, "{definitions:?} {name}: {found} {wanted}");
@@ -177,12 +228,44 @@ mod tests {
     }
 
     #[test]
+    fn a_tie_is_a_hit_in_shop_and_nowhere_else() {
+        let ranks = Ranks { query: 0, relevant: 1, first: Some(3), tied: 2, hits: &[] };
+        assert_eq!(value(Definitions::Inshop, &ranks, true, "recall@1"), 1.0);
+        let strict =
+            Definitions::ALL.into_iter().filter(|&definitions| definitions != Definitions::Inshop && definitions != Definitions::Pml);
+        assert!(strict.into_iter().all(|definitions| value(definitions, &ranks, true, "recall@1") == 0.0));
+        let one = crate::evaluate::Embeddings::new(vec![1.0; 12], 6, 2).unwrap();
+        let labels = [0, 1, 2, 0, 1, 2];
+        let found = compare_self(&one, &labels, &[1], crate::evaluate::SILENT).unwrap();
+        let recall = |at: usize| found[at].means.iter().find(|(name, _)| name == "recall@1").unwrap().1;
+        assert_eq!(recall(4), 1.0, "everything in one point");
+        assert!(recall(0) < 0.5);
+    }
+
+    #[test]
     fn only_the_reference_averages_queries_without_a_match() {
-        let lone = Ranks { query: 0, relevant: 0, first: None, hits: &[] };
+        let lone = Ranks { query: 0, relevant: 0, first: None, tied: 0, hits: &[] };
         for definitions in Definitions::ALL {
             assert_eq!(definitions.score(&lone, &[1], false).is_some(), definitions == Definitions::Reference);
         }
         assert_eq!(value(Definitions::Reference, &lone, false, "map@r"), 0.0);
+    }
+
+    #[test]
+    fn a_ceiling_is_what_a_perfect_model_reaches() {
+        let of = |found: &[Scored], at: usize, name: &str| found[at].means.iter().find(|(known, _)| known == name).unwrap().1;
+        // R/(R+1) for the reference, and nothing for its lone query; 1 for everybody else.
+        let found = ceilings(&[0, 0, 1, 1, 1, 2], &[0, 1, 2, 3, 4, 5], None, &[1]).unwrap();
+        assert_eq!((of(&found, 0, "map@r"), of(&found, 2, "map@r"), of(&found, 3, "map@1")), (1.0, 1.0, 1.0));
+        assert!((of(&found, 1, "map@r") - (2.0 * 0.5 + 3.0 * 2.0 / 3.0) / 6.0).abs() < 1e-12);
+        // Content 0 is in both classes: its copy comes first, except where ties count as hits.
+        let found = ceilings(&[0, 0, 0, 1, 1, 1], &[0, 1, 2, 0, 3, 4], None, &[1]).unwrap();
+        assert_eq!((of(&found, 0, "recall@1"), of(&found, 4, "recall@1")), (4.0 / 6.0, 1.0));
+        assert!((of(&found, 0, "map@r") - (4.0 + 2.0 * 0.25) / 6.0).abs() < 1e-12);
+        let roles = Roles { query: vec![0], gallery: vec![1, 3] };
+        let found = ceilings(&[0, 0, 0, 1], &[0, 1, 2, 0], Some(&roles), &[1]).unwrap();
+        assert_eq!((of(&found, 0, "recall@1"), of(&found, 0, "mrr")), (0.0, 0.5));
+        assert!(ceilings(&[], &[], None, &[1]).is_err() && ceilings(&[0], &[], None, &[1]).is_err());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows how the embeddings were made.
 
+pub mod approximate;
+pub mod audit;
 pub mod clustering;
 pub mod curve;
 pub mod definitions;

@@ -31,6 +31,8 @@ pub struct Ranks<'a> {
     pub relevant: usize,
     /// Rank (from 1) of the first hit, however deep; `None` without a relevant item.
     pub first: Option<usize>,
+    /// How many irrelevant items are exactly as similar as the first hit and come before it by their index alone.
+    pub tied: usize,
     /// Ranks (from 1), ascending, of all hits within `max(R + 1, depth)`.
     pub hits: &'a [u32],
 }
@@ -270,9 +272,9 @@ fn score_tallies<T: Send>(tallies: Vec<Mutex<Tally>>, score: &(impl Fn(Ranks) ->
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut hits = Vec::new();
         let rows = tally.index.iter().enumerate().map(|(row, &query)| {
-            let (relevant, first) = tally.ranks(row, &mut hits);
+            let (relevant, first, tied) = tally.ranks(row, &mut hits);
             let first = (first > 0).then_some(first as usize);
-            (query, score(Ranks { query: query as usize, relevant, first, hits: &hits }))
+            (query, score(Ranks { query: query as usize, relevant, first, tied: tied as usize, hits: &hits }))
         });
         rows.collect::<Vec<_>>()
     };
@@ -305,7 +307,7 @@ mod tests {
             calls.fetch_add(1, Ordering::Relaxed);
         };
         let search = Search { queries: &side, gallery: &side, same: true, depth: 20, progress: &progress };
-        let keep = |ranks: Ranks| (ranks.query, ranks.relevant, ranks.first, ranks.hits.to_vec());
+        let keep = |ranks: Ranks| (ranks.query, ranks.relevant, ranks.first, ranks.tied, ranks.hits.to_vec());
         let wanted = search.both_sides(keep);
         for limit in [0, 300_000, usize::MAX] {
             assert_eq!(search.stripes(limit, keep), wanted);

@@ -21,6 +21,8 @@ pub(super) struct Tally {
     floor: Vec<f32>,
     /// Irrelevant items before the best relevant one.
     before_best: Vec<u32>,
+    /// How many of them are as similar as it, and before it by their index alone.
+    tied: Vec<u32>,
     /// Where each row's relevant items begin in the three vectors below (one entry more than rows), best item first.
     start: Vec<usize>,
     similarity: Vec<f32>,
@@ -50,6 +52,7 @@ impl Tally {
             best: vec![f32::INFINITY; rows],
             floor: vec![f32::INFINITY; rows],
             before_best: vec![0; rows],
+            tied: vec![0; rows],
             similarity: vec![f32::NEG_INFINITY; total],
             item: vec![0; total],
             between: vec![0; total],
@@ -97,6 +100,7 @@ impl Tally {
         // Strictly better ones are counted in `sweep`.
         if similarity == self.best[row] && item < self.item[start] {
             self.before_best[row] += 1;
+            self.tied[row] += 1;
         }
         if similarity < self.floor[row] {
             return;
@@ -122,9 +126,9 @@ impl Tally {
         self.floor[row] = if alive > 0 { self.similarity[start + alive - 1] } else { f32::INFINITY };
     }
 
-    /// Number of relevant items of a row and the rank (from 1) of the best one, 0 without one; the ranks of the hits inside the
-    /// window, ascending, go into `hits`.
-    pub(super) fn ranks(&self, row: usize, hits: &mut Vec<u32>) -> (usize, u32) {
+    /// Number of relevant items of a row and the rank (from 1) of the best one, 0 without one, then how many of the items before it
+    /// are no more similar; the ranks of the hits inside the window, ascending, go into `hits`.
+    pub(super) fn ranks(&self, row: usize, hits: &mut Vec<u32>) -> (usize, u32, u32) {
         let start = self.start[row];
         let relevant = self.start[row + 1] - start;
         hits.clear();
@@ -133,7 +137,7 @@ impl Tally {
             *before += between;
             Some(own + *before)
         }));
-        (relevant, if relevant > 0 { self.before_best[row] + 1 } else { 0 })
+        (relevant, if relevant > 0 { self.before_best[row] + 1 } else { 0 }, self.tied[row])
     }
 }
 

@@ -78,7 +78,9 @@ impl<'a> Rounds<'a> {
         if let Some(name) = self.snapshot(epochs) {
             let mut draws = generator(self.config.seed, Purpose::Probe, epochs, 0, 2);
             let coefficients = self.config.dada.mix.coefficients(rows, &mut draws);
-            let mixed = normalize(self.config.dada.mix.mix(x, own, &coefficients));
+            let discriminators = learner.discriminators.as_ref().map(|discriminators| discriminators.valid());
+            let mixer = discriminators.as_ref().and_then(|discriminators| discriminators.mixer.as_ref());
+            let mixed = normalize(self.config.dada.mix.mix(mixer, x, own, &coefficients));
             let kept = count.min(PROXIES);
             let tensor = |values: &[f32], rows| TensorData::new(values.to_vec(), [rows, dim]);
             let labels: Vec<f32> = self.labels.iter().map(|&label| label as f32).collect();
