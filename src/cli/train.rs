@@ -117,6 +117,7 @@ fn summarise(folder: &Path, metrics: &Metrics) {
     }
     println!("{}", metrics.about());
     match metrics.best_epoch {
+        Some(_) if metrics.validation.is_empty() => {}
         Some(epoch) => println!("the best of the epochs by validation is {}", epoch + 1),
         None => println!("no epoch was better on the validation classes than the encoder before training, which is what was kept"),
     }
