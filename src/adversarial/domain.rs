@@ -3,14 +3,11 @@
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use serde::{Deserialize, Serialize};
 
-/// Samples, mixtures and proxies, in this order.
-pub const DOMAINS: usize = 3;
-
-/// L_u `[1]`: the sum over the domains of the cross-entropy of their own name, 3 ln 3 at chance. Logits are `[rows, 3]` each.
-pub fn domain_loss(logits: &[Tensor<2>; DOMAINS]) -> Tensor<1> {
-    let each =
-        std::array::from_fn::<_, DOMAINS, _>(|domain| cross_entropy(logits[domain].clone(), &vec![domain; logits[domain].dims()[0]]));
-    each.into_iter().reduce(|sum, term| sum + term).expect("there are three domains")
+/// L_u `[1]`: the sum over the D domains (samples, mixtures if there are any, proxies, in this order) of the cross-entropy of their own
+/// name, D ln D at chance. Logits are `[rows, D]` each.
+pub fn domain_loss(logits: &[Tensor<2>]) -> Tensor<1> {
+    let each = logits.iter().enumerate().map(|(domain, logits)| cross_entropy(logits.clone(), &vec![domain; logits.dims()[0]]));
+    each.reduce(|sum, term| sum + term).expect("there are domains")
 }
 
 /// What encoder and proxies minimise to confuse the domain discriminator. Each is a sum over the domains d of a mean over their
@@ -21,38 +18,39 @@ pub enum Confusion {
     /// `log q_d`, which is -L_u: the published game. Its gradient fades where the discriminator is sure.
     #[default]
     Saturating,
-    /// `-½ Σ_{k ≠ d} log q_k`: be taken for the other domains. Its gradient is largest where the discriminator is sure (Goodfellow et al.
-    /// 2014, with two others in place of one).
+    /// `-1/(D-1) Σ_{k ≠ d} log q_k`: be taken for the other domains. Its gradient is largest where the discriminator is sure (Goodfellow et al.
+    /// 2014, with D - 1 others in place of one).
     NonSaturating,
-    /// `-⅓ Σ_k log q_k`: be taken for any domain alike (Tzeng et al., *Simultaneous Deep Transfer Across Domains and Tasks*, ICCV 2015).
+    /// `-1/D Σ_k log q_k`: be taken for any domain alike (Tzeng et al., *Simultaneous Deep Transfer Across Domains and Tasks*, ICCV 2015).
     Uniform,
 }
 
 impl Confusion {
-    /// The loss `[1]` of logits `[rows, 3]` of each domain.
-    pub fn loss(self, logits: &[Tensor<2>; DOMAINS]) -> Tensor<1> {
+    /// The loss `[1]` of logits `[rows, D]` of each domain.
+    pub fn loss(self, logits: &[Tensor<2>]) -> Tensor<1> {
+        let domains = logits.len();
         let towards = |domain: usize, own: f64, other: f64| {
-            let weights: [f64; DOMAINS] = std::array::from_fn(|name| if name == domain { own } else { other });
+            let weights: Vec<f64> = (0..domains).map(|name| if name == domain { own } else { other }).collect();
             let log_q = log_softmax(logits[domain].clone(), 1);
-            let weights = Tensor::<2>::from_data(TensorData::from([weights]), (&log_q.device(), log_q.dtype()));
+            let weights = Tensor::<2>::from_data(TensorData::new(weights, [1, domains]), (&log_q.device(), log_q.dtype()));
             (log_q * weights).sum_dim(1).mean().neg()
         };
-        let each = (0..DOMAINS).map(|domain| match self {
+        let each = (0..domains).map(|domain| match self {
             Self::Saturating => towards(domain, -1.0, 0.0),
-            Self::NonSaturating => towards(domain, 0.0, 0.5),
-            Self::Uniform => towards(domain, 1.0 / 3.0, 1.0 / 3.0),
+            Self::NonSaturating => towards(domain, 0.0, 1.0 / (domains as f64 - 1.0)),
+            Self::Uniform => towards(domain, 1.0 / domains as f64, 1.0 / domains as f64),
         });
-        each.reduce(|sum, term| sum + term).expect("there are three domains")
+        each.reduce(|sum, term| sum + term).expect("there are domains")
     }
 }
 
-/// Share of vectors whose domain is recognised, each domain counting the same; 1/3 at chance.
-pub fn domain_accuracy(logits: &[Tensor<2>; DOMAINS]) -> Tensor<1> {
-    let each = std::array::from_fn::<_, DOMAINS, _>(|domain| {
-        let guesses = logits[domain].clone().detach().argmax(1);
+/// Share of vectors whose domain is recognised, each domain counting the same; 1/D at chance.
+pub fn domain_accuracy(logits: &[Tensor<2>]) -> Tensor<1> {
+    let each = logits.iter().enumerate().map(|(domain, logits)| {
+        let guesses = logits.clone().detach().argmax(1);
         guesses.equal_scalar(domain as i64).float().mean()
     });
-    each.into_iter().reduce(|sum, share| sum + share).expect("there are three domains") / DOMAINS as f64
+    each.reduce(|sum, share| sum + share).expect("there are domains") / logits.len() as f64
 }
 
 /// Mean cross-entropy `[1]` of logits `[rows, classes]`.

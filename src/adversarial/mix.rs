@@ -34,6 +34,8 @@ pub enum MixMode {
     Gated,
     /// A learned linear map of both, one behind the other.
     Projected,
+    /// Nothing: there is no mixed domain, and samples are judged beside proxies alone.
+    Nothing,
 }
 
 /// The `[dada.mix]` section: how samples and proxies are mixed.
@@ -99,7 +101,7 @@ impl MixConfig {
     pub fn init(&self, dim: usize, init: &mut Initializer) -> Option<Mixer> {
         let mean = self.alpha / (self.alpha + self.beta);
         match self.mode {
-            MixMode::Linear | MixMode::Spherical => None,
+            MixMode::Linear | MixMode::Spherical | MixMode::Nothing => None,
             MixMode::Gated => Some(Mixer::Gate(Gate { logits: init.constant([dim], (mean / (1.0 - mean)).ln()) })),
             MixMode::Projected => {
                 let m = self.shifted(mean);
@@ -111,6 +113,11 @@ impl MixConfig {
                 Some(Mixer::Projection(Linear { weight: init.values([dim, 2 * dim], weight), bias: init.constant([dim], 0.0) }))
             }
         }
+    }
+
+    /// Domains that the domain discriminator tells apart: samples, mixtures if there are any, proxies.
+    pub fn domains(&self) -> usize {
+        if self.mode == MixMode::Nothing { 2 } else { 3 }
     }
 
     /// Mixing coefficients m for `rows` rows, each the share of the proxy.

@@ -29,7 +29,7 @@ pub use category::CategoryConfig;
 pub use class_mix::{append_class_mixtures, class_coefficient};
 pub use discrepancy::Discrepancy;
 pub use discriminator::{Affine, Discriminator, DiscriminatorConfig, Norm};
-pub use domain::{Confusion, DOMAINS, cross_entropy, domain_accuracy, domain_loss};
+pub use domain::{Confusion, cross_entropy, domain_accuracy, domain_loss};
 pub use mix::{Draw, Gate, MixConfig, MixMode, Mixer};
 pub use slerp::slerp;
 pub use spectral::spectral_norm;
@@ -157,7 +157,7 @@ impl DadaConfig {
     pub fn init(&self, dim: usize, classes: usize, init: &mut Initializer) -> Discriminators {
         let CategoryConfig { rank, discriminator, .. } = &self.category;
         Discriminators {
-            domain: self.domain.is_on().then(|| self.domain.discriminator.init(dim, DOMAINS, 0, init)),
+            domain: self.domain.is_on().then(|| self.domain.discriminator.init(dim, self.mix.domains(), 0, init)),
             category: self.category.is_on().then(|| discriminator.init(dim, classes, *rank, init)),
             mixer: self.mix.init(dim, init),
         }
@@ -167,7 +167,7 @@ impl DadaConfig {
 /// Both discriminators, and what a learned mode of mixing has learned.
 #[derive(Module, Debug)]
 pub struct Discriminators {
-    /// D_u: `[rows, dim]` to `[rows, 3]`.
+    /// D_u: `[rows, dim]` to `[rows, domains]`.
     pub domain: Option<Discriminator>,
     /// D_c: `[rows, dim]` to `[rows, classes]`.
     pub category: Option<Discriminator>,

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 
 use super::category::places;
-use super::{DadaConfig, Discrepancy, Discriminators, MixConfig, constant, cross_entropy, domain_accuracy, domain_loss};
+use super::{DadaConfig, Discrepancy, Discriminators, MixConfig, MixMode, constant, cross_entropy, domain_accuracy, domain_loss};
 use crate::layers::normalize;
 use crate::random::Purpose;
 
@@ -113,8 +113,14 @@ impl Terms {
         };
         let mut terms = Self { domain: None, confusion: None, domain_accuracy: None, risk: None, discrepancy: None };
         if let Some(judge) = &judges.domain {
-            let domains = [samples.clone(), extended(mixed(&draws.domain)), directions.clone()];
-            let logits = judge.forward(domains.map(|domain| pass_on(domain, reach.domain)), None, &mut draws.dropout);
+            let [samples, directions] = [&samples, &directions].map(|domain| pass_on(domain.clone(), reach.domain));
+            let logits = match config.mix.mode {
+                MixMode::Nothing => judge.forward([samples, directions], None, &mut draws.dropout).to_vec(),
+                _ => {
+                    let mixtures = pass_on(extended(mixed(&draws.domain)), reach.domain);
+                    judge.forward([samples, mixtures, directions], None, &mut draws.dropout).to_vec()
+                }
+            };
             terms.domain = Some(domain_loss(&logits));
             terms.confusion = Some(config.domain.confusion.loss(&logits));
             terms.domain_accuracy = Some(domain_accuracy(&logits));
@@ -127,7 +133,10 @@ impl Terms {
                 terms.risk = Some(cross_entropy(logits, &labels) * 2.0);
                 return terms;
             }
-            let mixtures = extended(mixed(&draws.category));
+            let mixtures = match config.mix.mode {
+                MixMode::Nothing => directions.clone(),
+                _ => extended(mixed(&draws.category)),
+            };
             let mut again = draws.dropout.clone();
             let judged = |factor: f64, dropout: &mut ChaCha8Rng| {
                 judge.forward([&samples, &mixtures].map(|vectors| pass_on(vectors.clone(), factor)), chosen.as_deref(), dropout)
@@ -138,7 +147,7 @@ impl Terms {
                 // The same logits, by the same masks, with other gradients.
                 [of_samples, of_mixtures] = judged(reach.discrepancy, &mut again);
             }
-            if config.mix.append_proxies {
+            if config.mix.append_proxies && config.mix.mode != MixMode::Nothing {
                 // Each sample against its mixture, and against its proxy.
                 of_samples = Tensor::cat(vec![of_samples.clone(), of_samples], 0);
             }

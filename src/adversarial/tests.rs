@@ -111,6 +111,23 @@ fn reversal_gives_both_sides_their_own_gradients_in_one_pass() {
 }
 
 #[test]
+fn without_mixtures_samples_are_judged_beside_proxies() {
+    let mut config = plain();
+    config.mix.mode = MixMode::Nothing;
+    let world = World::new(config);
+    let terms = world.terms(&world.judges, Reach::WHOLE);
+    let [x, p] = [&world.x, &world.proxies].map(|v| normalize(v.clone()));
+    let judge = world.judges.domain.as_ref().unwrap();
+    assert_eq!(judge.outputs(), 2);
+    let logits = [&x, &p].map(|vectors| world.logits(judge, vectors.clone(), None));
+    assert!((scalar(terms.domain) - domain_loss(&logits).into_scalar::<f64>()).abs() < 1e-12);
+    let judge = world.judges.category.as_ref().unwrap();
+    let [samples, proxies] = [x, p].map(|vectors| world.logits(judge, vectors, None));
+    let expected = Discrepancy::NuclearNorm.measure(samples, proxies);
+    assert!((scalar(terms.discrepancy) - scalar(expected)).abs() < 1e-12);
+}
+
+#[test]
 fn appended_proxies_belong_to_the_mixed_domain() {
     let mut config = plain();
     config.mix.append_proxies = true;

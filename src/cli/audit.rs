@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use dada::config::DeviceKind;
 use dada::data::decode::{MAX_FILE_BYTES, read_bounded};
 use dada::data::{DataConfig, Dataset, Pixels, features, labels, source};
 use dada::evaluate::audit::{Crossing, K, Part, PartReport, Report, audit};

@@ -39,7 +39,7 @@ impl Preset {
                 ("class mixup only", &["dada.enabled=false", "train.class_mixup=true"]),
                 ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
                 ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
-                ("both, no mixed domain", &["dada.mix.mode=none"]),
+                ("both, no mixed domain", &["dada.mix.mode=nothing"]),
                 ("all", &[]),
                 ("all and class mixup", &["train.class_mixup=true"]),
                 ("compat", &["dada.mode=compat"]),
@@ -50,19 +50,22 @@ impl Preset {
                 ("per batch", &["dada.mix.draw=batch"]),
                 ("not normalised", &["dada.mix.normalize=false"]),
                 ("spherical", &["dada.mix.mode=spherical"]),
-                ("none", &["dada.mix.mode=none"]),
+                ("gated", &["dada.mix.mode=gated"]),
+                ("projected", &["dada.mix.mode=projected"]),
+                ("proxies appended", &["dada.mix.append_proxies=true"]),
+                ("no mixed domain", &["dada.mix.mode=nothing"]),
                 ("near samples", &["dada.mix.alpha=1", "dada.mix.beta=5"]),
                 ("near proxies", &["dada.mix.alpha=5", "dada.mix.beta=1"]),
             ]),
             Self::Losses => {
-                let losses = "loss.name=proxy-anchor,proxy-nca,proxy-nca-plus-plus,normalized-softmax,cos-face,arc-face,soft-triple";
+                let losses = "loss.name=proxy-anchor,proxy-nca,proxy-nca++,normalized-softmax,cosface,arcface,soft-triple";
                 arms(&[losses.to_owned(), "dada.enabled=false,true".to_owned()])
             }
             Self::Classes => named(&[
                 ("none", &["dada.enabled=false"]),
-                ("full", &["dada.category.head.name=full"]),
-                ("factorised", &["dada.category.head.name=factorised"]),
-                ("sampled", &["dada.category.head.name=sampled"]),
+                ("full", &[]),
+                ("factorised", &["dada.category.rank=64"]),
+                ("sampled", &["dada.category.sampled_classes=256"]),
             ]),
             Self::Cost => named(&[
                 ("none", &["dada.enabled=false"]),
@@ -70,6 +73,26 @@ impl Preset {
                 ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
                 ("all", &[]),
             ]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::grid::{resolve, settings};
+    use toml::Table;
+
+    #[test]
+    fn every_arm_is_a_configuration_of_its_own() {
+        let presets = [Preset::Ablation, Preset::DiscriminatorSize, Preset::Mixing, Preset::Losses, Preset::Classes, Preset::Cost];
+        for preset in presets {
+            let arms = preset.arms().unwrap();
+            let configs: Vec<_> = arms.iter().map(|arm| resolve(&Table::new(), &settings(&[], arm, 0, None)).unwrap()).collect();
+            for (at, config) in configs.iter().enumerate() {
+                let twin = configs[..at].iter().position(|other| other == config);
+                assert_eq!(twin, None, "{preset:?}: {} is the same as another", arms[at].name);
+            }
         }
     }
 }

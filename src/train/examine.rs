@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
@@ -101,6 +102,10 @@ impl<'a> Rounds<'a> {
 
     fn snapshot(&self, epochs: usize) -> Option<&'static str> {
         let all = self.config.train.epochs;
-        [(0, "before"), (all.div_ceil(2), "half-way"), (all, "after")].into_iter().rev().find(|(epoch, _)| *epoch == epochs).map(|(_, name)| name)
+        [(0, "before"), (all.div_ceil(2), "half-way"), (all, "after")]
+            .into_iter()
+            .rev()
+            .find(|(epoch, _)| *epoch == epochs)
+            .map(|(_, name)| name)
     }
 }

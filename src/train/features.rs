@@ -167,13 +167,7 @@ impl Part {
         query_gallery((&queries.0, &queries.1), (&gallery.0, &gallery.1), &KS, SILENT)
     }
 
-    fn forward(
-        &self,
-        pictures: &[usize],
-        config: &RunConfig,
-        device: &Device,
-        forward: impl Fn(Input) -> Tensor<2>,
-    ) -> Result<Vec<f32>> {
+    fn forward(&self, pictures: &[usize], config: &RunConfig, device: &Device, forward: impl Fn(Input) -> Tensor<2>) -> Result<Vec<f32>> {
         let size = config.preprocess.crop;
         let inputs: Box<dyn Iterator<Item = Result<Input>>> = match &self.kept {
             Some(kept) => Box::new(kept.test_batches(pictures, device).map(Ok)),

@@ -10,6 +10,7 @@ pub mod features;
 pub mod journal;
 mod kept;
 pub mod optimizer;
+pub mod pull;
 mod report;
 pub mod schedule;
 mod start;

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::At;
 use super::optimizer::Adam;
+use super::pull::{Pulls, pulls};
 use crate::adversarial::{Discriminators, Draws, Reach, Terms, Update, append_class_mixtures, class_coefficient};
 use crate::config::RunConfig;
 use crate::encoder::{Encoder, Input};
@@ -59,6 +60,9 @@ pub struct Record {
     pub domain_accuracy: Option<f64>,
     /// Mean cosine of a sample and its proxy.
     pub proxy_cosine: Option<f64>,
+    /// How strongly each term pulls; of the first step of an epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pulls: Option<Pulls>,
 }
 
 /// Which parts learn in an epoch.
@@ -122,12 +126,16 @@ pub fn update(
     }
 
     let mut record = Record::default();
+    let before_mixing = x.clone();
     let Pass { x, labels, mut draws } = pass(x, dada.d_steps);
     let rows = learner.loss.proxy_rows(x.clone(), &labels);
     if recording {
         record.proxy_cosine = Some(scalar((normalize(x.clone()) * normalize(rows.clone())).sum_dim(1).mean()));
     }
     let ramps = config.ramps(at, steps);
+    if recording && at.step == 0 {
+        record.pulls = Some(pulls(&learner, config, ramps, || pass(before_mixing.clone(), dada.d_steps)));
+    }
     // In alternation the discriminators' own gradients are nobody's business here, so they are not computed.
     let (judges, reach) = match (dada.update, phase) {
         (Update::Alternating, _) => (learner.discriminators.as_ref().map(Discriminators::fixed), Reach::WHOLE),
@@ -173,10 +181,10 @@ pub fn update(
 }
 
 /// The batch as one pass through the discriminators sees it: class mixtures and mixing coefficients are drawn anew in each.
-struct Pass {
-    x: Tensor<2>,
-    labels: Vec<usize>,
-    draws: Draws,
+pub(super) struct Pass {
+    pub(super) x: Tensor<2>,
+    pub(super) labels: Vec<usize>,
+    pub(super) draws: Draws,
 }
 
 impl Pass {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use dada::backbone::weights::read_safetensors;
+use dada::config::DeviceKind;
 use dada::data::Dataset;
 use dada::evaluate::map::sample_classes;
 use dada::evaluate::page::{Shown, Training, evaluation};
@@ -28,7 +29,7 @@ pub fn write(
 ) -> Result<Retrieval> {
     let picture = |row: usize| measured.picture(row);
     let made = match &measured.folder {
-        Some(folder) => training(folder, bootstrap.seed)?,
+        Some(folder) => training(folder, measured.device, bootstrap.seed)?,
         None => None,
     };
     let training = made.as_ref().map(|(embeddings, samples, labels, classes)| Training {
@@ -55,7 +56,7 @@ pub fn write(
 type Made = (Embeddings, usize, Vec<usize>, Vec<String>);
 
 /// Samples of some training classes of a run, and the proxies of these classes: embeddings, number of samples, labels, class names.
-fn training(folder: &Path, seed: u64) -> Result<Option<Made>> {
+fn training(folder: &Path, device: DeviceKind, seed: u64) -> Result<Option<Made>> {
     let (Some(directory), Some(loaded)) = (checkpoint::find(folder, "best"), run_data(folder)?) else {
         return Ok(None);
     };
@@ -74,7 +75,7 @@ fn training(folder: &Path, seed: u64) -> Result<Option<Made>> {
     let drawn = sample_classes(&train.labels(), SAMPLES, seed);
     let samples = Dataset { samples: drawn.iter().map(|&row| train.samples[row].clone()).collect(), classes: train.classes };
     let (labels, samples) = (samples.labels(), Arc::new(samples));
-    let embeddings = embedded(folder, &samples, measured.device)?;
+    let embeddings = embedded(folder, &samples, device)?;
     let each = rows / classes.len();
     let wanted: std::collections::BTreeSet<usize> = labels.iter().copied().collect();
     // The order of the proxies is that of the checkpoint's classes, which has to be that of the data.
