@@ -41,7 +41,7 @@ fn perpendicular(a: Tensor<2>) -> Tensor<2> {
     let [_, dim] = a.dims();
     let axis: Tensor<2, Int> = a.clone().detach().abs().argmin(1);
     let columns = Tensor::<1, Int>::arange(0..dim as i64, &a.device()).unsqueeze_dim::<2>(0);
-    let axis = Tensor::from(columns.equal(axis).float()).cast(a.dtype());
+    let axis = columns.equal(axis).float().cast(a.dtype());
     let along = (a.clone() * axis.clone()).sum_dim(1);
     normalize(axis - a * along)
 }

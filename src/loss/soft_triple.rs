@@ -54,7 +54,7 @@ impl SoftTriple {
         let [batch, columns] = cosine.dims();
         let cosine = cosine.reshape([batch, columns / centres, centres]);
         let scores = (softmax(cosine.clone() / gamma, 2) * cosine).sum_dim(2).squeeze_dim::<2>(2);
-        let demanded = scores.clone() - Tensor::from(membership(labels, &scores).float()).cast(scores.dtype()) * margin;
+        let demanded = scores.clone() - membership(labels, &scores).float().cast(scores.dtype()) * margin;
         let loss = (log_sum_exp(demanded.clone() * lambda) - own_scores(demanded, labels) * lambda).mean();
         if tau == 0.0 || centres == 1 { loss } else { loss + spread(directions, centres) * tau }
     }
