@@ -27,6 +27,9 @@ const NEIGHBOURS: usize = 6;
 /// Classes with bars of their own.
 const BARS: usize = 300;
 
+/// From this many classes on, their spread is a chart of its own.
+const MANY: usize = 30;
+
 /// Finds the picture of a row.
 pub type Pictures<'a> = &'a (dyn Fn(usize) -> Result<Arc<RgbImage>> + Sync);
 
@@ -172,7 +175,7 @@ fn classes(retrieval: &Retrieval, shown: &Shown) -> Vec<Html> {
         };
         rows.truncate(BARS);
         let list = bars(&caption, &rows);
-        if total >= 10 { beside([list, spread]) } else { list }
+        if total >= MANY { Html::from_iter([list, spread]) } else { list }
     };
     let by_map = chart("map@r", &|means| means.map_at_r);
     let by_recall = chart("precision@1", &|means| means.precision_at_1);
@@ -230,7 +233,7 @@ fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], shown: &Shown,
     };
     let strips = numbers.iter().zip(&rows).zip(&found).map(|((&query, &row), found)| {
         let score = &retrieval.queries[query];
-        let caption = format!("{}: first hit at rank {} of {}", class(row), count(score.first_hit), count(task.gallery().len()));
+        let caption = format!("{}: first hit at rank {}", class(row), count(score.first_hit));
         let items = found.iter().map(|item| {
             let mark = if right(row, item.index) { Mark::Right } else { Mark::Wrong };
             (mark, thumbnail(item.index, &format!("{} {}", decimal(item.similarity.into(), 2), class(item.index))))

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::axis::{Axis, Placed, horizontal, vertical};
 use super::{Html, SERIES, at, count, decimal, escape, figure, legend};
 
-const SIZE: [f64; 2] = [640.0, 280.0];
+const SIZE: [f64; 2] = [640.0, 284.0];
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 626.0;
 const TOP: f64 = 24.0;
