@@ -20,6 +20,7 @@ pub mod page;
 pub mod parameters;
 pub mod pca;
 pub mod random;
+pub mod report;
 pub mod train;
 pub mod vectors;
 

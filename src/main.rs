@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         cli::Command::Compare(arguments) => cli::compare::run(&arguments),
         cli::Command::Evaluate(arguments) => cli::evaluate::run(&arguments),
         cli::Command::Audit(arguments) => cli::audit::run(&arguments),
+        cli::Command::Report(arguments) => cli::report::run(&arguments),
         cli::Command::Embed(arguments) => cli::embed::run(&arguments),
         cli::Command::Data(arguments) => cli::data::run(&arguments),
     };

@@ -136,6 +136,7 @@ fn pictures(name: &str, dataset: Dataset, folder: &Path) -> Result<Owned> {
 
 fn content(pixels: &Pixels) -> Result<u64> {
     let hash = match pixels {
+        Pixels::Turned(pixels, _) => return content(pixels),
         Pixels::File(path) => blake3::hash(&read_bounded(path, MAX_FILE_BYTES)?),
         Pixels::Memory(picture) => blake3::hash(picture.as_raw()),
     };

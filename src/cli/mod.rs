@@ -8,6 +8,7 @@ pub mod data;
 pub mod embed;
 pub mod evaluate;
 mod progress;
+pub mod report;
 mod table;
 pub mod train;
 
@@ -31,6 +32,8 @@ pub enum Command {
     Evaluate(evaluate::Arguments),
     /// Look for what would spoil a result: splits that share items, collapsed directions, hubs, labels nobody can satisfy
     Audit(audit::Arguments),
+    /// Write the page of a run: its curves, maps, neighbours and cost
+    Report(report::Arguments),
     /// Turn pictures into vectors
     Embed(embed::Arguments),
     /// Check and fetch data sets

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use clap::Args;
 use dada::config::{self, DeviceKind, EMOJI, RunConfig};
+use dada::report::report;
 use dada::train::{self, Metrics, Outcome};
 use toml::{Table, Value};
 
@@ -66,6 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     progress.finish();
     match outcome? {
         Outcome::Finished(metrics) => {
+            report(&folder)?.write(&folder.join("report.html"))?;
             summarise(&folder, &metrics);
             Ok(ExitCode::SUCCESS)
         }
@@ -121,7 +123,7 @@ fn summarise(folder: &Path, metrics: &Metrics) {
         Some(epoch) => println!("the best of the epochs by validation is {}", epoch + 1),
         None => println!("no epoch was better on the validation classes than the encoder before training, which is what was kept"),
     }
-    println!("{:.0} s of training", metrics.seconds);
+    println!("{:.0} s of training; how it went: {}", metrics.seconds, folder.join("report.html").display());
     let neighbours = folder.join("neighbours.png");
     if neighbours.is_file() {
         println!("queries and what was found: {}", neighbours.display());

@@ -96,7 +96,7 @@ pub fn check(config: &DataConfig, progress: &(dyn Fn(usize, usize) + Sync)) -> R
     let total = parts.iter().map(|(_, dataset)| dataset.samples.len()).sum();
     let done = std::sync::atomic::AtomicUsize::new(0);
     let inspect_and_tell = |sample: &Sample| {
-        let inspected = inspect(sample);
+        let inspected = inspect(&sample.pixels);
         progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, total);
         inspected
     };
@@ -115,8 +115,9 @@ struct Inspected {
     problem: Option<String>,
 }
 
-fn inspect(sample: &Sample) -> Inspected {
-    match &sample.pixels {
+fn inspect(pixels: &Pixels) -> Inspected {
+    match pixels {
+        Pixels::Turned(pixels, _) => inspect(pixels),
         Pixels::Memory(picture) => {
             let mut hasher = blake3::Hasher::new();
             hasher.update(&picture.width().to_le_bytes()).update(picture.as_raw());

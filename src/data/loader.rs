@@ -12,9 +12,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use image::RgbImage;
 
 use super::augment::{AugmentConfig, augment};
-use super::decode::decode;
 use super::preprocess::{Preprocess, normalise_into, view};
-use super::{Dataset, Pixels, Sample};
+use super::{Dataset, Sample};
 use crate::error::{Error, Result};
 use crate::random::{Purpose, generator};
 
@@ -136,14 +135,7 @@ fn prepare(dataset: &Dataset, indices: &[usize], view: &View, step: usize, stop:
 }
 
 fn write_row(sample: &Sample, view_kind: &View, step: usize, row: usize, out: &mut [f32]) -> Result<()> {
-    let decoded;
-    let picture: &RgbImage = match &sample.pixels {
-        Pixels::Memory(picture) => picture,
-        Pixels::File(path) => {
-            decoded = decode(path)?;
-            &decoded
-        }
-    };
+    let picture: &RgbImage = &*sample.picture()?;
     let augmented = |training: &Training, mut rng| augment(picture, &training.preprocess, &training.augment, &mut rng);
     match view_kind {
         View::Augmented(training) => {
@@ -196,6 +188,7 @@ impl Drop for Loader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Pixels;
     use image::Rgb;
     use std::path::PathBuf;
     use std::time::{Duration, Instant};

@@ -32,6 +32,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image::imageops::{rotate90, rotate180, rotate270};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -58,6 +59,30 @@ pub enum Pixels {
     File(PathBuf),
     /// Decoded already.
     Memory(Arc<image::RgbImage>),
+    /// Others, turned clockwise by so many quarters.
+    Turned(Box<Pixels>, u8),
+}
+
+impl Pixels {
+    /// The decoded picture.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn picture(&self) -> Result<Arc<image::RgbImage>> {
+        Ok(match self {
+            Self::File(path) => Arc::new(decode::decode(path)?),
+            Self::Memory(picture) => picture.clone(),
+            Self::Turned(pixels, quarters) => {
+                let picture = pixels.picture()?;
+                match quarters % 4 {
+                    0 => picture,
+                    1 => Arc::new(rotate90(&*picture)),
+                    2 => Arc::new(rotate180(&*picture)),
+                    _ => Arc::new(rotate270(&*picture)),
+                }
+            }
+        })
+    }
 }
 
 /// A labelled picture.
@@ -146,6 +171,20 @@ impl Dataset {
         (yes, no)
     }
 
+    /// The data set with each class four times: as it is, and turned by one, two and three quarters, each a class of its own.
+    pub fn with_turned_classes(self) -> Self {
+        let turned = |quarters: u8| {
+            let suffix = if quarters == 0 { String::new() } else { format!(" turned by {}°", 90 * u16::from(quarters)) };
+            let (classes, samples) = (&self.classes, &self.samples);
+            samples.iter().map(move |Sample { pixels, label, name }| Picture {
+                class: format!("{}{suffix}", classes[*label]),
+                pixels: if quarters == 0 { pixels.clone() } else { Pixels::Turned(Box::new(pixels.clone()), quarters) },
+                name: format!("{name}{suffix}"),
+            })
+        };
+        Self::from_pictures((0..4).flat_map(turned))
+    }
+
     /// The data set without classes of a single picture, and how many there were.
     pub fn without_singletons(self) -> (Self, usize) {
         let sizes = self.class_sizes();
@@ -209,9 +248,38 @@ impl Sample {
     /// # Errors
     /// When its file cannot be read.
     pub fn picture(&self) -> Result<Arc<image::RgbImage>> {
-        match &self.pixels {
-            Pixels::File(path) => decode::decode(path).map(Arc::new),
-            Pixels::Memory(picture) => Ok(picture.clone()),
-        }
+        self.pixels.picture()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{Rgb, RgbImage};
+
+    #[test]
+    fn turned_classes_are_classes_of_their_own() {
+        let picture = RgbImage::from_fn(2, 2, |x, y| Rgb([(2 * y + x) as u8; 3]));
+        let pixels = Pixels::Memory(Arc::new(picture));
+        let pictures = ["a", "b", "a"].map(|class| Picture { class: class.to_owned(), pixels: pixels.clone(), name: "p".to_owned() });
+        let turned = Dataset::from_pictures(pictures).with_turned_classes();
+        assert_eq!(
+            turned.classes,
+            [
+                "a",
+                "b",
+                "a turned by 90°",
+                "b turned by 90°",
+                "a turned by 180°",
+                "b turned by 180°",
+                "a turned by 270°",
+                "b turned by 270°"
+            ]
+        );
+        assert_eq!(turned.class_sizes(), [2, 1, 2, 1, 2, 1, 2, 1]);
+        let corners = |sample: &Sample| sample.picture().unwrap().pixels().map(|pixel| pixel[0]).collect::<Vec<_>>();
+        let seen: Vec<Vec<u8>> = turned.samples.iter().step_by(3).map(corners).collect();
+        assert_eq!(seen, [[0, 1, 2, 3], [2, 0, 3, 1], [3, 2, 1, 0], [1, 3, 0, 2]]);
+        assert_eq!(turned.samples[3].name, "p turned by 90°");
     }
 }

@@ -59,11 +59,14 @@ pub struct DataConfig {
     pub test_share: f64,
     /// Which training classes validate.
     pub validation: HoldOut,
+    /// Train on each class four times: as it is, and turned by each number of quarters, as a class of its own. For characters and signs,
+    /// which mean something else when they are turned (Santoro et al., *Meta-Learning with Memory-Augmented Neural Networks*, ICML 2016).
+    pub turned_classes: bool,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { source: Source::Emoji, path: PathBuf::new(), test_share: DEFAULT_SHARE, validation: HoldOut::Own }
+        Self { source: Source::Emoji, path: PathBuf::new(), test_share: DEFAULT_SHARE, validation: HoldOut::Own, turned_classes: false }
     }
 }
 

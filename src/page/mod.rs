@@ -23,7 +23,7 @@ pub use bars::{Bar, bars};
 pub use histogram::{Counts, histogram};
 pub use intervals::{Interval, intervals};
 pub use line::{Line, Lines, lines};
-pub use pictures::{Mark, Thumbnail, strip};
+pub use pictures::{Mark, Thumbnail, sheet, strip};
 pub use scatter::{Point, Shape, scatter};
 
 const STYLE: &str = include_str!("style.css");
@@ -150,7 +150,7 @@ pub fn table(columns: &[&str], rows: &[Vec<String>]) -> Html {
 /// Content of which one part shows at a time; the first is shown first. `group` is a name that no other switch on the page has.
 pub fn switch(group: &str, parts: &[(&str, Html)]) -> Html {
     let part = |(at, (name, content)): (usize, &(&str, Html))| {
-        let (checked, id) = (if at == 0 { " checked" } else { "" }, escape(&format!("{group}-{at}")));
+        let (checked, id) = (if at == 0 { " checked" } else { "" }, escape(format!("{group}-{at}")));
         let (group, name) = (escape(group), escape(name));
         format!(
             "<input type=\"radio\" name=\"{group}\" id=\"{id}\"{checked}><label for=\"{id}\">{name}</label>\n<div class=\"part\">{}</div>\n",
@@ -163,6 +163,12 @@ pub fn switch(group: &str, parts: &[(&str, Html)]) -> Html {
 /// Figures beside each other where the window is wide enough.
 pub fn beside(figures: impl IntoIterator<Item = Html>) -> Html {
     Html(format!("<div class=\"beside\">\n{}</div>\n", figures.into_iter().collect::<Html>().0))
+}
+
+/// Text as it is, in a fixed width.
+pub fn preformatted(text: &str) -> Html {
+    let lines: Vec<String> = text.lines().map(escape).collect();
+    Html(format!("<pre>{}</pre>\n", lines.join("\n")))
 }
 
 /// Content that is opened on demand.

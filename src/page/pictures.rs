@@ -92,6 +92,15 @@ pub fn strip(pictures: &[(Mark, Thumbnail)]) -> Html {
     Html(format!("<ul class=\"strip\">\n{}</ul>\n", pictures.iter().map(cell).collect::<String>()))
 }
 
+/// A PNG file as it is.
+pub fn sheet(png: &[u8], caption: &str) -> Html {
+    let caption = escape(caption);
+    Html(format!(
+        "<figure><figcaption>{caption}</figcaption><img class=\"sheet\" src=\"data:image/png;base64,{}\" alt=\"{caption}\"></figure>\n",
+        base64(png)
+    ))
+}
+
 /// RFC 4648, section 4.
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -88,21 +88,30 @@ pub fn key(recipe: &Recipe, dataset: &Dataset, pictures: &[usize]) -> Result<Str
         let sample = &dataset.samples[picture];
         hasher.update(&sample.name.len().to_le_bytes());
         hasher.update(sample.name.as_bytes());
-        match &sample.pixels {
-            Pixels::File(path) => {
-                let about = fs::metadata(path).at(path)?;
-                let changed = about.modified().at(path)?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
-                hasher.update(path.as_os_str().as_encoded_bytes());
-                hasher.update(&about.len().to_le_bytes());
-                hasher.update(&changed.to_le_bytes());
-            }
-            Pixels::Memory(picture) => {
-                hasher.update(&picture.width().to_le_bytes());
-                hasher.update(blake3::hash(picture.as_raw()).as_bytes());
-            }
-        }
+        hash_pixels(&sample.pixels, &mut hasher)?;
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn hash_pixels(pixels: &Pixels, hasher: &mut blake3::Hasher) -> Result<()> {
+    match pixels {
+        Pixels::File(path) => {
+            let about = fs::metadata(path).at(path)?;
+            let changed = about.modified().at(path)?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+            hasher.update(path.as_os_str().as_encoded_bytes());
+            hasher.update(&about.len().to_le_bytes());
+            hasher.update(&changed.to_le_bytes());
+        }
+        Pixels::Memory(picture) => {
+            hasher.update(&picture.width().to_le_bytes());
+            hasher.update(blake3::hash(picture.as_raw()).as_bytes());
+        }
+        Pixels::Turned(pixels, quarters) => {
+            hasher.update(&[*quarters]);
+            hash_pixels(pixels, hasher)?;
+        }
+    }
+    Ok(())
 }
 
 /// The folder for caches: `configured`, or by default `dada/features` in the user's own cache folder.

@@ -394,7 +394,10 @@ fn finished(folder: &Path) -> Result<Option<Metrics>> {
 
 /// The data; what is worth knowing of them is told to `observe`.
 fn prepare(config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Loaded> {
-    let loaded = data::load(&config.data, config.seed)?;
+    let mut loaded = data::load(&config.data, config.seed)?;
+    if config.data.turned_classes {
+        loaded.splits.train = std::mem::take(&mut loaded.splits.train).with_turned_classes();
+    }
     loaded.notes.iter().for_each(|note| observe(Event::Note(note.clone())));
     let size = |part: &Dataset| format!("{} pictures of {} classes", part.samples.len(), part.classes.len());
     let splits = &loaded.splits;

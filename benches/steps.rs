@@ -1,0 +1,123 @@
+//! Whole training and inference steps, to be timed in turns with somebody else's: `benches/peers/steps.py` does it.
+//!
+//! `steps WORKLOAD` gets ready, prints `ready`, and answers each line on standard input: a number by taking as many steps and printing
+//! the seconds and processor seconds that one took, `peak` by printing the peak of its memory in kilobytes.
+
+use std::io::{BufRead, stdin};
+use std::path::Path;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Tensor};
+use dada::compute::retain_memory;
+use dada::config::{RunConfig, read_layer};
+use dada::encoder::{Encoder, Input};
+use dada::layers::{Initializer, Mode};
+use dada::train::At;
+use dada::train::step::{Learner, update};
+
+/// What a step is taken on.
+struct Workload {
+    config: RunConfig,
+    classes: usize,
+    input: Input,
+    rows: usize,
+}
+
+fn main() {
+    // `cargo bench` hands flags of its own to every bench.
+    let Some(name) = std::env::args().skip(1).find(|argument| !argument.starts_with("--")) else {
+        println!("python benches/peers/steps.py times these steps in turns with PyTorch's");
+        return;
+    };
+    retain_memory();
+    let mut step = ready(&name);
+    println!("ready");
+    for line in stdin().lock().lines() {
+        let line = line.expect("standard input is text");
+        if line == "peak" {
+            println!("{}", usage().1);
+            continue;
+        }
+        let count: usize = line.parse().expect("a number of steps, or peak");
+        let (started, before) = (Instant::now(), usage().0);
+        (0..count).for_each(|_| step());
+        println!("{} {}", started.elapsed().as_secs_f64() / count as f64, (usage().0 - before) / count as f64);
+    }
+}
+
+/// The step that a workload repeats.
+fn ready(name: &str) -> Box<dyn FnMut()> {
+    let (cub, sop) = ("configs/cub200-compat.toml", "configs/sop-compat.toml");
+    let plain = "dada = { enabled = false }\ntrain = { class_mixup = false }\n";
+    let backbone =
+        |name: &str, statistics: &str| format!("encoder = {{ backbone = {{ name = \"{name}\", statistics = \"{statistics}\" }} }}\n");
+    match name {
+        "resnet18-train" => train(workload(cub, &(backbone("resnet18", "free") + plain), 100, [32, 64])),
+        "resnet50-train" => train(workload(cub, &(backbone("resnet50", "frozen") + plain), 100, [16, 128])),
+        "lite0-train" => train(workload(cub, &(backbone("tf_efficientnet_lite0", "free") + plain), 100, [32, 128])),
+        "resnet50-inference" => infer(workload(cub, &backbone("resnet50", "frozen"), 100, [8, 224])),
+        "lite0-inference" => infer(workload(cub, &backbone("tf_efficientnet_lite0", "frozen"), 100, [32, 128])),
+        "resnet50-dada" => train(workload(cub, &backbone("resnet50", "frozen"), 100, [16, 128])),
+        "resnet50-without-dada" => train(workload(cub, &(backbone("resnet50", "frozen") + "dada = { enabled = false }"), 100, [16, 128])),
+        "features-dada" => train(features(workload(cub, &backbone("tf_efficientnet_lite0", "frozen"), 100, [90, 32]))),
+        "classes-dada" => train(features(workload(sop, &backbone("tf_efficientnet_lite0", "frozen"), 11_318, [180, 32]))),
+        other => panic!("no workload is called {other:?}"),
+    }
+}
+
+fn workload(config: &str, changes: &str, classes: usize, [rows, size]: [usize; 2]) -> Workload {
+    let given = read_layer(&Path::new(env!("CARGO_MANIFEST_DIR")).join(config)).expect("a configuration of ours");
+    let own = "encoder = { weights = \"\", head_init = \"random\" }\n";
+    let layers = [given, toml::from_str(own).expect("TOML"), toml::from_str(changes).expect("TOML")];
+    let config = RunConfig::resolve(&layers).expect("a sound configuration");
+    let images = Tensor::random([rows, 3, size, size], Distribution::Normal(0.0, 1.0), &Device::flex());
+    Workload { config, classes, input: Input::Images(images), rows }
+}
+
+/// Cached features instead of pictures.
+fn features(workload: Workload) -> Workload {
+    let shape = [workload.rows, workload.config.encoder.backbone.features()];
+    let features = Tensor::random(shape, Distribution::Uniform(0.0, 1.0), &Device::flex());
+    Workload { input: Input::Pooled(features), ..workload }
+}
+
+fn train(Workload { config, classes, input, rows }: Workload) -> Box<dyn FnMut()> {
+    let mut init = Initializer::new(&Device::flex().autodiff(), 0);
+    let encoder = config.encoder.init(&mut init);
+    let mut learner = Some(Learner::new(encoder, &config, classes, &mut init));
+    let input = match input {
+        Input::Images(images) => Input::Images(Tensor::from_inner(images)),
+        Input::Pooled(features) => Input::Pooled(Tensor::from_inner(features)),
+        staged => staged,
+    };
+    // Beyond all warm-ups: everything learns.
+    let mut at = At { epoch: config.train.warmup_epochs.max(config.dada.d_warmup_epochs), step: 0 };
+    Box::new(move || {
+        let labels: Vec<usize> = (0..rows).map(|row| (row / 2 * 7919 + at.step) % classes).collect();
+        let taken = learner.take().expect("put back below");
+        let (updated, _) = update(taken, input.clone(), &labels, &config, at, 1_000_000, false).expect("finite losses");
+        learner = Some(updated);
+        at.step += 1;
+    })
+}
+
+fn infer(Workload { config, input, .. }: Workload) -> Box<dyn FnMut()> {
+    let encoder: Encoder = config.encoder.init(&mut Initializer::new(&Device::flex().autodiff(), 0)).valid();
+    Box::new(move || {
+        let x = encoder.project(encoder.pooled(input.clone(), Mode::Infer));
+        drop(x.into_data());
+    })
+}
+
+/// This process's user and system seconds, and its peak resident kilobytes.
+fn usage() -> (f64, i64) {
+    // SAFETY: the structure is plain numbers, and the call fills it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);
+        usage
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    (seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss)
+}

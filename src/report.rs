@@ -1,0 +1,258 @@
+//! The page of a run: how every term went, how samples and proxies came to lie, what the model finds, and what it cost.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::backbone::weights::read_safetensors;
+use crate::config::RunConfig;
+use crate::error::{AtPath, Error, Result};
+use crate::evaluate::{Embeddings, map};
+use crate::page::{
+    Axis, Html, Line, Lines, Page, Point, Shape, Tile, beside, decimal, details, lines, preformatted, scatter, sheet, switch, table, tiles,
+};
+use crate::train::Metrics;
+
+/// Most points of a curve; longer ones show means of neighbours.
+const POINTS: usize = 300;
+
+/// Curves by name: (epochs, value).
+type Curves = BTreeMap<String, Vec<(f64, f64)>>;
+
+/// Makes the page from what the run folder holds; a run that is not finished has no figures yet.
+///
+/// # Errors
+/// When the folder is not a run's, or a file in it cannot be read.
+pub fn report(folder: &Path) -> Result<Page> {
+    let config = RunConfig::load(&folder.join("config.toml"))?;
+    let metrics = metrics(folder)?;
+    let curves = journal(&folder.join("journal.jsonl"))?;
+    let mut page = Page::new("Training report", &format!("{}, seed {}", folder.display(), config.seed));
+
+    page.section("Result", result(metrics.as_ref(), &curves));
+    let neighbours = folder.join("neighbours.png");
+    if neighbours.is_file() {
+        let bytes = fs::read(&neighbours).at(&neighbours)?;
+        let about = "Each row: a picture that was asked for, and the nearest other pictures. Green frames are of the same class.";
+        page.section("What it finds", [Html::note(about), sheet(&bytes, "Queries with their nearest pictures")]);
+    }
+    page.section("Terms", terms(&curves));
+    page.section("Samples and proxies", gauges(&curves));
+    let maps = maps(&folder.join("snapshots"))?;
+    if !maps.is_empty() {
+        page.section("Maps of the three domains", maps);
+    }
+    page.section("Configuration", [details("All keys", &preformatted(&config.to_toml()))]);
+    Ok(page)
+}
+
+fn metrics(folder: &Path) -> Result<Option<Metrics>> {
+    let path = folder.join("metrics.json");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&path).at(&path)?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::format(&path, error.to_string()))
+}
+
+/// Every number in the journal, by its path in the line.
+fn journal(path: &Path) -> Result<Curves> {
+    let text = fs::read_to_string(path).at(path)?;
+    let parsed: Vec<Value> = text
+        .lines()
+        .enumerate()
+        .map(|(number, line)| serde_json::from_str(line).map_err(|error| Error::format(path, format!("line {}: {error}", number + 1))))
+        .collect::<Result<_>>()?;
+    let number = |line: &Value, key: &str| line.get(key).and_then(Value::as_f64);
+    let steps = parsed.iter().filter_map(|line| number(line, "step")).fold(0.0, f64::max) + 1.0;
+    let mut curves = Curves::new();
+    for line in &parsed {
+        let at = match (number(line, "epochs"), number(line, "epoch"), number(line, "step")) {
+            (Some(epochs), ..) => epochs,
+            (_, Some(epoch), Some(step)) => epoch + step / steps,
+            (_, Some(epoch), None) => epoch + 1.0,
+            _ => continue,
+        };
+        for part in ["terms", "validation", "doctor"] {
+            collect(line.get(part).unwrap_or(&Value::Null), part, at, &mut curves);
+        }
+    }
+    Ok(curves)
+}
+
+fn collect(value: &Value, name: &str, at: f64, curves: &mut Curves) {
+    match value {
+        Value::Number(number) => curves.entry(name.to_owned()).or_default().push((at, number.as_f64().unwrap_or(f64::NAN))),
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| collect(value, &format!("{name}.{key}"), at, curves)),
+        _ => {}
+    }
+}
+
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mean = |chunk: &[(f64, f64)]| {
+        let sum = chunk.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
+        (sum.0 / chunk.len() as f64, sum.1 / chunk.len() as f64)
+    };
+    points.chunks(points.len().div_ceil(POINTS).max(1)).map(mean).collect()
+}
+
+/// A chart of those curves that the journal has; nothing without any.
+fn chart(title: &str, y: Axis, named: &[(&str, &str)], curves: &Curves) -> Option<Html> {
+    let line = |(name, key): &(&str, &str)| Some(Line::new(name, thinned(curves.get(*key)?)));
+    let series: Vec<Line> = named.iter().filter_map(line).collect();
+    let chart = Lines { title: title.to_owned(), x: Axis::linear("epochs"), y, series };
+    (!chart.series.is_empty()).then(|| lines(&chart))
+}
+
+fn result(metrics: Option<&Metrics>, curves: &Curves) -> Vec<Html> {
+    let mut parts = Vec::new();
+    if let Some(metrics) = metrics.filter(|metrics| !metrics.test.is_empty()) {
+        let tile = |name: &'static str| {
+            let value = *metrics.test.get(name)?;
+            let before = metrics.untrained.get(name).map_or(String::new(), |before| format!("{} before training", decimal(*before, 3)));
+            Some(Tile { name, value: decimal(value, 3), note: before })
+        };
+        let mut shown: Vec<Tile> = ["recall@1", "map@r", "r_precision"].into_iter().filter_map(tile).collect();
+        let minutes = format!("{} min", decimal(metrics.seconds / 60.0, 1));
+        let cost = format!("{} s of processor time, {} GiB", decimal(metrics.cpu_seconds, 0), decimal(metrics.peak_memory_gib, 2));
+        shown.push(Tile { name: "training", value: minutes, note: cost });
+        parts.push(tiles(&shown));
+        let names: Vec<&String> = metrics.test.keys().collect();
+        let mut rows = Vec::new();
+        let named = [
+            ("before training", Some(&metrics.untrained)),
+            ("frozen features", metrics.frozen.as_ref()),
+            ("best epoch", Some(&metrics.test)),
+            ("last epoch", Some(&metrics.test_final)),
+        ];
+        for (name, figures) in named {
+            let Some(figures) = figures else { continue };
+            let cell = |metric: &&String| figures.get(*metric).map_or("–".to_owned(), |value| decimal(*value, 4));
+            rows.push([vec![name.to_owned()], names.iter().map(cell).collect()].concat());
+        }
+        let columns: Vec<&str> = [""].into_iter().chain(names.iter().map(|name| name.as_str())).collect();
+        parts.push(table(&columns, &rows));
+    }
+    let validation = [("recall@1", "validation.recall@1"), ("map@r", "validation.map@r")];
+    parts.extend(chart("Validation classes", Axis::linear("figure"), &validation, curves));
+    parts
+}
+
+fn terms(curves: &Curves) -> Vec<Html> {
+    let charts = [
+        chart("Proxy loss", Axis::linear("loss"), &[("proxy loss", "terms.proxy_loss")], curves),
+        chart(
+            "Domain discriminator, L_u",
+            Axis::linear("cross-entropy; 3.30 is chance for three domains"),
+            &[("L_u", "terms.domain")],
+            curves,
+        ),
+        chart("Labelling risk, L_s", Axis::linear("2 × cross-entropy"), &[("L_s", "terms.risk")], curves),
+        chart("Discrepancy, L_dis", Axis::linear("half the nuclear-norm discrepancy"), &[("L_dis", "terms.discrepancy")], curves),
+        chart(
+            "Domains recognised",
+            Axis::linear("share; 0.33 is chance for three domains").between(0.0, 1.0),
+            &[("accuracy", "terms.domain_accuracy")],
+            curves,
+        ),
+        bound(curves),
+    ];
+    let pulls = |place: &str| {
+        let keys = ["proxy_loss", "domain", "risk", "discrepancy"].map(|term| format!("terms.pulls.{term}.{place}"));
+        let named: Vec<(&str, &str)> =
+            ["proxy loss", "domain", "labelling risk", "discrepancy"].into_iter().zip(keys.iter().map(String::as_str)).collect();
+        chart(&format!("Pull at the {place}"), Axis::logarithmic("norm of the weighted gradient"), &named, curves)
+    };
+    vec![beside(charts.into_iter().chain([pulls("embeddings"), pulls("proxies")]).flatten())]
+}
+
+/// Labelling risk, discrepancy and their sum: the terms that bound the risk on mixtures.
+fn bound(curves: &Curves) -> Option<Html> {
+    let (risk, discrepancy) = (curves.get("terms.risk")?, curves.get("terms.discrepancy")?);
+    let mut with_sum = curves.clone();
+    let sum = risk.iter().zip(discrepancy).map(|(risk, discrepancy)| (risk.0, risk.1 + discrepancy.1));
+    with_sum.insert("sum".to_owned(), sum.collect());
+    let named = [("L_s", "terms.risk"), ("L_dis", "terms.discrepancy"), ("L_s + L_dis", "sum")];
+    chart("Risk and divergence", Axis::linear("value"), &named, &with_sum)
+}
+
+fn gauges(curves: &Curves) -> Vec<Html> {
+    let charts = [
+        chart(
+            "Gap between samples and their proxies",
+            Axis::linear("distance"),
+            &[("MMD", "doctor.mmd"), ("sliced Wasserstein", "doctor.sliced_wasserstein")],
+            curves,
+        ),
+        chart(
+            "A fresh probe tells samples from proxies",
+            Axis::linear("accuracy; 0.5 without a gap").between(0.4, 1.0),
+            &[("accuracy", "doctor.probe_accuracy")],
+            curves,
+        ),
+        chart("Cosine of a sample and its proxy", Axis::linear("cosine"), &[("cosine", "doctor.own_cosine")], curves),
+        chart(
+            "Effective rank",
+            Axis::linear("directions"),
+            &[("samples", "doctor.effective_rank"), ("proxies", "doctor.proxy_effective_rank")],
+            curves,
+        ),
+        chart(
+            "Proxies in trouble",
+            Axis::linear("share").between(0.0, 1.0),
+            &[("dead", "doctor.dead"), ("colliding", "doctor.colliding")],
+            curves,
+        ),
+        chart(
+            "Largest direction's share of variance",
+            Axis::linear("share").between(0.0, 1.0),
+            &[("samples", "doctor.largest_share")],
+            curves,
+        ),
+    ];
+    let about = "Measured on up to 256 training pictures, on the unit sphere. Dead: nearest to no sample of its class. Colliding: a cosine above 0.95 with a proxy of another class.";
+    vec![Html::note(about), beside(charts.into_iter().flatten())]
+}
+
+/// Samples, mixtures and proxies along the two directions of largest variance, before, half-way and after.
+fn maps(folder: &Path) -> Result<Vec<Html>> {
+    let mut parts = Vec::new();
+    for (file, title) in [("before", "before training"), ("half-way", "half-way"), ("after", "after training")] {
+        let path = folder.join(file).with_extension("safetensors");
+        if !path.is_file() {
+            continue;
+        }
+        let mut tensors = read_safetensors(&path)?;
+        let mut values = Vec::new();
+        let mut domains = Vec::new();
+        let mut dim = 0;
+        for (domain, name) in ["samples", "mixed", "proxies"].into_iter().enumerate() {
+            let tensor = tensors.remove(name).ok_or_else(|| Error::format(&path, format!("no tensor {name:?}")))?;
+            let &[rows, width] = tensor.shape().as_slice() else {
+                return Err(Error::format(&path, format!("{name} has shape {:?}, expected two axes", tensor.shape())));
+            };
+            dim = width;
+            domains.extend(std::iter::repeat_n(domain, rows));
+            values.extend(tensor.try_into_vec_as::<f32>().map_err(|_| Error::format(&path, format!("{name} does not hold numbers")))?);
+        }
+        let embeddings = Embeddings::new(values, domains.len(), dim)?;
+        let (places, share) = map::principal(&embeddings, domains.len())?;
+        let point = |(&domain, place): (&usize, &[f64; 2])| Point {
+            x: place[0],
+            y: place[1],
+            group: domain,
+            name: ["sample", "mixture", "proxy"][domain].to_owned(),
+            shape: if domain == 2 { Shape::Diamond } else { Shape::Dot },
+        };
+        let points: Vec<Point> = domains.iter().zip(&places).map(point).collect();
+        let caption = format!("{title}: the two directions of largest variance, {} % of it", decimal(100.0 * share, 0));
+        parts.push((title, scatter(&caption, &points)));
+    }
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let about = "One colour each for samples, mixtures (green) and proxies (diamonds); point at one to see its domain alone.";
+    Ok(vec![Html::note(about), switch("domains", &parts)])
+}
