@@ -156,7 +156,7 @@ fn describe(part: &Part, ks: &[usize]) -> Result<PartReport> {
     let mut sizes = HashMap::<usize, usize>::new();
     labels.iter().for_each(|&label| *sizes.entry(label).or_default() += 1);
     let vectors = numbered((0..embeddings.rows()).map(|row| bits(embeddings.row(row))));
-    let contents = part.contents.map_or_else(|| vectors.clone(), |contents| numbered(contents.iter().map(|&content| content)));
+    let contents = part.contents.map_or_else(|| vectors.clone(), |contents| numbered(contents.iter().copied()));
     let mut of_vector = HashMap::<usize, Vec<usize>>::new();
     vectors.iter().zip(labels).for_each(|(&vector, &label)| of_vector.entry(vector).or_default().push(label));
     let mut copies = [0; 2];

@@ -126,9 +126,9 @@ pub(super) fn horizontal(axis: &Axis, placed: &Placed, top: f64, bottom: f64) ->
     let mut text = String::new();
     for (value, label) in placed.ticks(7) {
         let x = at(placed.place(value));
-        let _infallible = write!(
+        let _infallible = writeln!(
             text,
-            "<path class=\"grid\" d=\"M{x} {}V{}\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{label}</text>\n",
+            "<path class=\"grid\" d=\"M{x} {}V{}\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
             at(top),
             at(bottom),
             at(bottom + 18.0)
@@ -143,9 +143,9 @@ pub(super) fn vertical(axis: &Axis, placed: &Placed, left: f64, right: f64) -> S
     let mut text = String::new();
     for (value, label) in placed.ticks(5) {
         let y = placed.place(value);
-        let _infallible = write!(
+        let _infallible = writeln!(
             text,
-            "<path class=\"grid\" d=\"M{} {}H{}\"/><text x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>\n",
+            "<path class=\"grid\" d=\"M{} {}H{}\"/><text x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>",
             at(left),
             at(y),
             at(right),

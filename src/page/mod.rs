@@ -84,7 +84,7 @@ impl Page {
     /// A section with a heading and its content.
     pub fn section(&mut self, heading: &str, content: impl IntoIterator<Item = Html>) {
         let content: Html = content.into_iter().collect();
-        let _infallible = write!(self.body, "<section><h2>{}</h2>\n{}</section>\n", escape(heading), content.0);
+        let _infallible = writeln!(self.body, "<section><h2>{}</h2>\n{}</section>", escape(heading), content.0);
     }
 
     /// The whole document. Its content policy forbids every request.
@@ -148,7 +148,7 @@ pub fn table(columns: &[&str], rows: &[Vec<String>]) -> Html {
 /// Content of which one part shows at a time; the first is shown first. `group` is a name that no other switch on the page has.
 pub fn switch(group: &str, parts: &[(&str, Html)]) -> Html {
     let part = |(at, (name, content)): (usize, &(&str, Html))| {
-        let (checked, id) = (if at == 0 { " checked" } else { "" }, escape(&format!("{group}-{at}")));
+        let (checked, id) = (if at == 0 { " checked" } else { "" }, escape(format!("{group}-{at}")));
         let (group, name) = (escape(group), escape(name));
         format!(
             "<input type=\"radio\" name=\"{group}\" id=\"{id}\"{checked}><label for=\"{id}\">{name}</label>\n<div class=\"part\">{}</div>\n",

@@ -3,6 +3,7 @@
 
 mod adversarial;
 mod architecture;
+mod audit_cli;
 mod dada_golden;
 mod data_cli;
 mod embed_cli;
