@@ -134,6 +134,12 @@ fn unsound_vectors_are_one_error() {
     fs::write(&path, b"\x93NUMPY\x01\0\xff\xff{").unwrap();
     assert!(refused(&["evaluate", "--embeddings", path.to_str().unwrap()]).contains("truncated"));
     assert!(refused(&["evaluate", "--embeddings", "no-such.npy"]).contains("no-such.npy"));
+    let tensors = folder.path().join("x.safetensors");
+    let header = br#"{"embeddings":{"dtype":"F32","shape":[10000000,512],"data_offsets":[0,20480000000]}}"#;
+    fs::write(&tensors, [&(header.len() as u64).to_le_bytes()[..], header, &[0; 8]].concat()).unwrap();
+    assert!(refused(&["evaluate", "--embeddings", tensors.to_str().unwrap()]).contains("not a safetensors file"));
+    fs::write(&tensors, u64::MAX.to_le_bytes()).unwrap();
+    assert!(refused(&["evaluate", "--embeddings", tensors.to_str().unwrap()]).contains("not a safetensors file"));
     fs::write(folder.path().join("x.parquetish"), "").unwrap();
     assert!(refused(&["evaluate", "--embeddings", folder.path().join("x.parquetish").to_str().unwrap()]).contains("extension"));
 }
