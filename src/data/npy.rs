@@ -40,6 +40,7 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     let (start, length) = match (bytes.get(6), bytes.get(8..12)) {
         (Some(1), Some(length)) => (10, usize::from(u16::from_le_bytes([length[0], length[1]]))),
         (Some(2 | 3), Some(length)) => (12, u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize),
+        (_, None) => return Err(truncated()),
         (version, _) => return Err(format!("found version {version:?}, expected 1 to 3")),
     };
     let header = bytes.get(start..start + length).ok_or_else(truncated)?;

@@ -106,7 +106,7 @@ fn headline(task: &Task, retrieval: &Retrieval, shown: &Shown) -> Result<Vec<Htm
         lone => format!(" {} of them have nothing to find and enter no mean.", count(lone)),
     };
     let about = format!(
-        "{gallery}; {} classes, {} dimensions.{lone} Under each figure stands its 95 % interval over queries ({} resamples): how far it would \
+        "{gallery}; {} classes, {} dimensions.{lone} Under each figure stands its 95\u{a0}% interval over queries ({} resamples): how far it would \
          move with other queries of the same kind. Another training run may move it further.",
         count(retrieval.classes.len()),
         task.embeddings().dim(),

@@ -86,7 +86,7 @@ impl Page {
     /// A section with a heading and its content.
     pub fn section(&mut self, heading: &str, content: impl IntoIterator<Item = Html>) {
         let content: Html = content.into_iter().collect();
-        let _infallible = write!(self.body, "<section><h2>{}</h2>\n{}</section>\n", escape(heading), content.0);
+        let _infallible = writeln!(self.body, "<section><h2>{}</h2>\n{}</section>", escape(heading), content.0);
     }
 
     /// The whole document. Its content policy forbids every request.

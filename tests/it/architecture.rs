@@ -33,6 +33,11 @@ fn evaluation_knows_nothing_of_training() {
 }
 
 #[test]
+fn pages_know_nothing_of_what_they_show() {
+    assert_apart("page", &["crate::loss", "crate::adversarial", "crate::train", "crate::evaluate", "crate::data", "burn::"]);
+}
+
+#[test]
 fn only_the_command_line_prints() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let may_print = |file: &Path| file.starts_with(source.join("cli")) || file.ends_with("main.rs") || file.ends_with("tests.rs");

@@ -98,6 +98,7 @@ fn other_definitions_are_shown_and_explained() {
     let perfect = json(&["--embeddings", path, "--labels", labels.to_str().unwrap(), "--definitions", "reference"]);
     // R/(R+1): two queries with R = 1, three with R = 2.
     assert!((perfect["reference"]["map@r"].as_f64().unwrap() - 0.6).abs() < 1e-9, "{perfect}");
+    assert!(all["inshop"]["recall@1"].as_f64() >= all["ours"]["recall@1"].as_f64());
     let table = printed(&["evaluate", "--embeddings", path, "--definitions", "reference"]);
     assert!(table.contains("counts the query in R") && !table.contains("oml"), "{table}");
 }
@@ -122,4 +123,112 @@ fn unsound_vectors_are_one_error() {
     assert!(problem("<f4", "(0, 1)", &[]).contains("found 2, expected 0"));
     assert!(problem("<f4", "(2,)", &[0; 8]).contains("the shape [2]"));
     assert_eq!(dada(&["evaluate"]).status.code(), Some(2), "nothing to measure");
+    // Twenty gigabytes by the header, eight bytes by the file: refused without asking for memory.
+    assert!(problem("<f4", "(10000000, 512)", &[0; 8]).contains("found 8 bytes of values"));
+    assert!(problem("<f4", "(18446744073709551615, 2)", &[0; 8]).contains("found 8 bytes of values"));
+    assert!(problem("<f4", "(2, 1)", &floats([f32::NEG_INFINITY, 1.0])).contains("row 0 holds -inf"));
+    assert!(problem("<f2", "(2, 1)", &[0; 4]).contains("\"<f2\""));
+    assert!(problem("|O", "(2,)", &[0; 16]).contains("\"|O\""));
+    fs::write(&path, "").unwrap();
+    assert!(refused(&["evaluate", "--embeddings", path.to_str().unwrap()]).contains("not a NumPy file"));
+    fs::write(&path, b"\x93NUMPY\x01\0\xff\xff{").unwrap();
+    assert!(refused(&["evaluate", "--embeddings", path.to_str().unwrap()]).contains("truncated"));
+    assert!(refused(&["evaluate", "--embeddings", "no-such.npy"]).contains("no-such.npy"));
+    let tensors = folder.path().join("x.safetensors");
+    let header = br#"{"embeddings":{"dtype":"F32","shape":[10000000,512],"data_offsets":[0,20480000000]}}"#;
+    fs::write(&tensors, [&(header.len() as u64).to_le_bytes()[..], header, &[0; 8]].concat()).unwrap();
+    assert!(refused(&["evaluate", "--embeddings", tensors.to_str().unwrap()]).contains("not a safetensors file"));
+    fs::write(&tensors, u64::MAX.to_le_bytes()).unwrap();
+    assert!(refused(&["evaluate", "--embeddings", tensors.to_str().unwrap()]).contains("not a safetensors file"));
+    fs::write(folder.path().join("x.parquetish"), "").unwrap();
+    assert!(refused(&["evaluate", "--embeddings", folder.path().join("x.parquetish").to_str().unwrap()]).contains("extension"));
+}
+
+/// Thirty rows of four classes on a circle, with some of them among another class.
+fn circle(folder: &Path, name: &str, turn: f32) -> PathBuf {
+    let path = folder.join(name);
+    let mut writer = Writer::create(&path).unwrap();
+    for row in 0..30 {
+        let angle = (row % 4) as f32 * 1.5 + row as f32 * turn;
+        let class = ["<a>", "b, \"b\"", "c & c", "d"][row % 4];
+        writer.write(&[angle.cos(), angle.sin(), 0.1 * row as f32], &[(&row.to_string(), class)]).unwrap();
+    }
+    writer.finish().unwrap();
+    path
+}
+
+#[test]
+fn intervals_hold_their_figures_and_the_seed_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = circle(folder.path(), "x.npy", 0.11);
+    let words = ["--embeddings", path.to_str().unwrap(), "--bootstrap", "200"];
+    let found = json(&words);
+    assert_eq!(found, json(&words));
+    for (name, ends) in found["intervals"].as_object().unwrap() {
+        let (value, low, high) = (found[name].as_f64().unwrap(), ends[0].as_f64().unwrap(), ends[1].as_f64().unwrap());
+        assert!(low <= value && value <= high && (low < high || name != "map@r"), "{name}: {value} {ends}");
+    }
+    let other = json(&[&words[..], &["--seed", "1"]].concat());
+    assert!(other["map@r"] == found["map@r"] && other["intervals"] != found["intervals"]);
+    assert!(printed(&[&["evaluate"], &words[..]].concat()).contains("95 % from"));
+}
+
+#[test]
+fn two_sets_of_embeddings_are_compared_on_the_same_queries() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (circle(folder.path(), "x.npy", 0.0), circle(folder.path(), "y.npy", 0.7));
+    let (good, bad) = (good.to_str().unwrap(), bad.to_str().unwrap());
+    let found = json(&["--embeddings", good, "--against", bad]);
+    let difference = found["against"]["differences"]["map@r"].clone();
+    let wanted = found["map@r"].as_f64().unwrap() - json(&["--embeddings", bad])["map@r"].as_f64().unwrap();
+    assert!((difference["difference"].as_f64().unwrap() - wanted).abs() < 1e-9 && wanted > 0.1, "{found}");
+    assert!(difference["interval"][0].as_f64().unwrap() > 0.0);
+    assert!(printed(&["evaluate", "--embeddings", good, "--against", bad]).contains("larger than other queries would make it: "));
+    let same = printed(&["evaluate", "--embeddings", good, "--against", good]);
+    assert!(same.contains("no difference is larger"), "{same}");
+    let short = vectors(folder.path());
+    fs::rename(&short, folder.path().join("short.npy")).unwrap();
+    circle(folder.path(), "x.npy", 0.0);
+    let error = refused(&["evaluate", "--embeddings", good, "--against", folder.path().join("short.npy").to_str().unwrap()]);
+    assert!(error.contains("labels: found 30, expected 5"), "{error}");
+}
+
+#[test]
+fn a_page_and_a_list_of_classes_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = circle(folder.path(), "x.npy", 0.11);
+    let [page, list] = ["page.html", "classes.csv"].map(|name| folder.path().join(name));
+    let words =
+        ["--embeddings", path.to_str().unwrap(), "--html", page.to_str().unwrap(), "--per-class", list.to_str().unwrap(), "--clusters"];
+    let found = json(&words);
+    let document = fs::read_to_string(&page).unwrap();
+    assert!(document.contains("&lt;a&gt;") && !document.contains("<a>") && document.contains("nmi"));
+    assert_eq!((document.matches("<script").count(), document.matches("src=\"http").count()), (1, 0));
+    let text = fs::read_to_string(&list).unwrap();
+    assert!(text.starts_with("class,queries,recall@1,") && text.contains("\n\"b, \"\"b\"\"\",8,"), "{text}");
+    assert_eq!(text.lines().count(), 1 + 4);
+    assert_eq!(found["map@r"], json(&["--embeddings", path.to_str().unwrap()])["map@r"]);
+    // A run's page has pictures, and its proxies on a map.
+    printed(&["evaluate", run().to_str().unwrap(), "--html", page.to_str().unwrap(), "--bootstrap", "20"]);
+    let document = fs::read_to_string(&page).unwrap();
+    assert!(document.contains("data:image/jpeg;base64,") && document.contains("proxy of "));
+    let nowhere = folder.path().join("no/page.html");
+    assert!(refused(&["evaluate", "--embeddings", path.to_str().unwrap(), "--html", nowhere.to_str().unwrap()]).contains("page.html"));
+}
+
+#[test]
+fn approximations_are_priced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = circle(folder.path(), "x.npy", 0.11);
+    let path = path.to_str().unwrap();
+    let found = json(&["--embeddings", path, "--approximate", "f16,int8,pca-2,hnsw"]);
+    assert_eq!(found["exact"]["figures"]["map@r"], json(&["--embeddings", path])["map@r"]);
+    assert_eq!(
+        (found["f16"]["bytes"].as_u64(), found["int8"]["bytes"].as_u64(), found["pca-2"]["bytes"].as_u64()),
+        (Some(6), Some(7), Some(8))
+    );
+    assert!(found["hnsw"]["lost"]["recall@1"].as_f64().unwrap().abs() < 1e-9, "{found}");
+    assert!(printed(&["evaluate", "--embeddings", path, "--approximate"]).contains("bf16"));
+    assert!(refused(&["evaluate", "--embeddings", path, "--approximate", "pca-9"]).contains("at most 3"));
+    assert_eq!(dada(&["evaluate", "--embeddings", path, "--approximate", "int3"]).status.code(), Some(2));
 }

@@ -46,6 +46,23 @@ fn ranks_agree_with_sorting_when_most_similarities_are_ties() {
 }
 
 #[test]
+fn ties_before_the_first_hit_are_counted() {
+    let mut random = generator(3, Purpose::Sample, 0, 0, 0);
+    let set = corners(&mut random, 700, 4);
+    let labels: Vec<usize> = (0..700).map(|_| random.random_range(0..300)).collect();
+    let found = rank_self(&set, &labels, 0, SILENT, |ranks| (ranks.first, ranks.tied)).unwrap();
+    let similarity = |a: usize, b: usize| set.row(a).iter().zip(set.row(b)).map(|(x, y)| x * y).sum::<f32>();
+    for (query, &(first, tied)) in found.iter().enumerate() {
+        let ranking = sorted(&set, query, &set, Some(query));
+        let Some(first) = first else { continue };
+        let best = similarity(query, ranking[first - 1]);
+        let wanted = ranking[..first - 1].iter().filter(|&&item| similarity(query, item) == best).count();
+        assert_eq!(tied, wanted, "query {query}");
+    }
+    assert!(found.iter().any(|&(_, tied)| tied > 3));
+}
+
+#[test]
 fn ranks_in_a_gallery_agree_with_sorting() {
     let mut random = generator(2, Purpose::Sample, 0, 0, 0);
     for (rows, items, dim, classes) in [(1, 1, 4, 1), (30, 500, 16, 40), (900, 1300, 16, 200), (700, 20, 4, 4), (500, 1000, 16, 2)] {

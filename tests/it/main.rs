@@ -3,6 +3,7 @@
 
 mod adversarial;
 mod architecture;
+mod audit_cli;
 mod compare_cli;
 mod dada_golden;
 mod dada_options;

@@ -13,9 +13,12 @@ use dada::model::Model;
 use image::RgbImage;
 
 use crate::cli::embed::model_folder;
+use crate::cli::progress::Bar;
 
 /// Threads that decode pictures.
-pub const THREADS: usize = 2;
+const THREADS: usize = 2;
+/// Pictures between two steps of the bar: a multiple of what a network is given at once.
+const AT_ONCE: usize = 512;
 
 /// Where the embeddings and labels come from.
 #[derive(Args)]
@@ -174,7 +177,17 @@ impl Measured {
 pub fn embedded(folder: &Path, dataset: &Arc<Dataset>, device: DeviceKind) -> Result<Embeddings> {
     let device = device.open();
     let model = Model::load(&model_folder(folder), &device)?;
-    Ok(embed(&model.encoder, dataset, &model.preprocess, THREADS, &device)?)
+    let bar = Bar::new("embedding");
+    let (progress, total) = (bar.observer(), dataset.samples.len());
+    let mut values = Vec::new();
+    for samples in dataset.samples.chunks(AT_ONCE) {
+        let part = Arc::new(Dataset { classes: dataset.classes.clone(), samples: samples.to_vec() });
+        let embeddings = embed(&model.encoder, &part, &model.preprocess, THREADS, &device)?;
+        values.extend_from_slice(embeddings.values());
+        progress(values.len() / embeddings.dim(), total);
+    }
+    let dim = values.len().checked_div(total).unwrap_or(0);
+    Ok(Embeddings::new(values, total, dim)?)
 }
 
 fn test_set(folder: &Path, data: Option<&DataConfig>) -> Result<(Dataset, Option<Roles>)> {
