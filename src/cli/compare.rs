@@ -48,6 +48,7 @@ pub struct Arguments {
 #[derive(Clone, Copy, ValueEnum)]
 enum Named {
     Ablation,
+    Deviations,
     DiscriminatorSize,
     Mixing,
     Losses,
@@ -59,6 +60,7 @@ impl Named {
     fn preset(self) -> Preset {
         match self {
             Self::Ablation => Preset::Ablation,
+            Self::Deviations => Preset::Deviations,
             Self::DiscriminatorSize => Preset::DiscriminatorSize,
             Self::Mixing => Preset::Mixing,
             Self::Losses => Preset::Losses,

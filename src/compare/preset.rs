@@ -8,6 +8,8 @@ use crate::error::Result;
 pub enum Preset {
     /// What each part of the method buys.
     Ablation,
+    /// What each correction of the released code changes: each put back alone.
+    Deviations,
     /// Depth and width of the discriminators.
     DiscriminatorSize,
     /// How the mixed domain is made.
@@ -42,6 +44,24 @@ impl Preset {
                 ("both, no mixed domain", &["dada.mix.mode=nothing"]),
                 ("all", &[]),
                 ("all and class mixup", &["train.class_mixup=true"]),
+                ("compat", &["dada.mode=compat"]),
+            ]),
+            Self::Deviations => named(&[
+                ("corrected", &[]),
+                (
+                    "domains normalised apart",
+                    &[
+                        "dada.domain.norm=batch-per-domain",
+                        "dada.domain.output_norm=true",
+                        "dada.category.norm=batch-per-domain",
+                        "dada.category.output_norm=true",
+                    ],
+                ),
+                ("raw vectors mixed", &["dada.mix.normalize=false"]),
+                ("one coefficient a batch", &["dada.mix.draw=batch"]),
+                ("domain term at full weight", &["dada.domain.generator_weight=0.99"]),
+                ("decay in the gradient", &["optimizer.decay=coupled"]),
+                ("positives averaged over rows", &["loss.positive_mean=rows"]),
                 ("compat", &["dada.mode=compat"]),
             ]),
             Self::DiscriminatorSize => arms(&["dada.domain.hidden=[512],[128],[2048],[512,512]".to_owned()]),
@@ -85,7 +105,15 @@ mod tests {
 
     #[test]
     fn every_arm_is_a_configuration_of_its_own() {
-        let presets = [Preset::Ablation, Preset::DiscriminatorSize, Preset::Mixing, Preset::Losses, Preset::Classes, Preset::Cost];
+        let presets = [
+            Preset::Ablation,
+            Preset::Deviations,
+            Preset::DiscriminatorSize,
+            Preset::Mixing,
+            Preset::Losses,
+            Preset::Classes,
+            Preset::Cost,
+        ];
         for preset in presets {
             let arms = preset.arms().unwrap();
             let configs: Vec<_> = arms.iter().map(|arm| resolve(&Table::new(), &settings(&[], arm, 0, None)).unwrap()).collect();
