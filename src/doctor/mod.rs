@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::gap::{Cloud, dot, mmd, probe_accuracy, sliced_wasserstein};
 use crate::compute::symmetric_eigen;
+use crate::evaluate::spectrum::effective_rank;
 use crate::random::{Purpose, generator};
 
 /// Most rows that are looked at.
@@ -136,13 +137,8 @@ fn spectrum(cloud: Cloud) -> (f64, f64) {
     }
     let (mut values, _) = symmetric_eigen(gram, size);
     values.iter_mut().for_each(|value| *value = value.max(0.0));
-    let sum: f64 = values.iter().sum();
-    if sum <= 0.0 {
-        return (0.0, 1.0);
-    }
-    let shares = values.iter().map(|value| value / sum).filter(|share| *share > 0.0);
-    let entropy: f64 = shares.clone().map(|share| -share * share.ln()).sum();
-    (entropy.exp(), shares.fold(0.0, f64::max))
+    let (sum, largest) = values.iter().fold((0.0, 0.0), |(sum, largest), &value| (sum + value, f64::max(largest, value)));
+    (effective_rank(&values), if sum > 0.0 { largest / sum } else { 1.0 })
 }
 
 /// What the finding means for somebody who does not watch the figures, compared with the first one of the run.

@@ -69,10 +69,9 @@ impl Spectrum {
         values.par_chunks_exact(dim).flat_map_iter(along).collect()
     }
 
-    /// The effective rank: e to the entropy of the variances' shares (Roy and Vetterli, EUSIPCO 2007). 1 when one direction has all the
-    /// variance, `dim` when all have the same; 0 without any variance.
+    /// See [`effective_rank`].
     pub fn effective_rank(&self) -> f64 {
-        self.shares().map_or(0.0, |shares| shares.iter().filter(|&&share| share > 0.0).map(|share| -share * share.ln()).sum::<f64>().exp())
+        effective_rank(&self.variances)
     }
 
     /// ρ, the divergence from the uniform distribution over directions to the shares of variance, in nats (after Roth et al.,
@@ -102,9 +101,20 @@ impl Spectrum {
     }
 
     fn shares(&self) -> Option<Vec<f64>> {
-        let total: f64 = self.variances.iter().sum();
-        (total > 0.0).then(|| self.variances.iter().map(|variance| variance / total).collect())
+        shares(&self.variances)
     }
+}
+
+/// e to the entropy of the variances' shares (Roy and Vetterli, EUSIPCO 2007). 1 when one direction has all the variance, their number when
+/// all have the same; 0 without any variance.
+pub fn effective_rank(variances: &[f64]) -> f64 {
+    let entropy = |shares: Vec<f64>| shares.into_iter().filter(|&share| share > 0.0).map(|share| -share * share.ln()).sum::<f64>();
+    shares(variances).map_or(0.0, |shares| entropy(shares).exp())
+}
+
+fn shares(variances: &[f64]) -> Option<Vec<f64>> {
+    let total: f64 = variances.iter().sum();
+    (total > 0.0).then(|| variances.iter().map(|variance| variance / total).collect())
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
