@@ -108,7 +108,7 @@ pub struct Hubs {
 pub struct Crossing {
     /// The parts' names.
     pub parts: [String; 2],
-    /// Names of classes in both; at most [`KEPT`] of `class_count`.
+    /// Names of classes in both; at most ten of `class_count`.
     pub classes: Vec<String>,
     /// How many there are.
     pub class_count: usize,
