@@ -90,7 +90,7 @@ impl Linear {
 
     /// `[batch, in]` to `[batch, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+        compute::linear(x, self.weight.val(), self.bias.val())
     }
 }
 

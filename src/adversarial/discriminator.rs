@@ -5,7 +5,8 @@ use burn::tensor::{Tensor, activation::relu};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{Initializer, Linear, batch_standardise, dropout, layer_norm};
+use crate::compute::{Activation, batch_norm_rows};
+use crate::layers::{Initializer, Linear, dropout, layer_norm};
 
 /// What follows a discriminator's linear layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,11 +88,10 @@ pub struct Discriminator {
 impl Discriminator {
     /// Logits `[rows, outputs]` of each domain `[rows, inputs]`; domains have as many rows as they like.
     pub fn forward<const N: usize>(&self, domains: [Tensor<2>; N], generator: &mut ChaCha8Rng) -> [Tensor<2>; N] {
-        if self.norm == Norm::BatchPerDomain {
-            return domains.map(|domain| self.pass(domain, generator));
-        }
+        // All domains together in either case: a linear layer does not mind, and its gradient is then one product.
         let rows = domains.each_ref().map(|domain| domain.dims()[0]);
-        let logits = self.pass(Tensor::cat(domains.into(), 0), generator);
+        let groups = if self.norm == Norm::BatchPerDomain { rows.to_vec() } else { vec![rows.iter().sum()] };
+        let logits = self.pass(Tensor::cat(domains.into(), 0), &groups, generator);
         let mut start = 0;
         rows.map(|rows| {
             start += rows;
@@ -99,15 +99,22 @@ impl Discriminator {
         })
     }
 
-    fn pass(&self, mut x: Tensor<2>, generator: &mut ChaCha8Rng) -> Tensor<2> {
+    fn pass(&self, mut x: Tensor<2>, groups: &[usize], generator: &mut ChaCha8Rng) -> Tensor<2> {
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x);
-            if let Some(affine) = self.norms.get(index) {
-                let standardised = if self.norm == Norm::Layer { layer_norm(x) } else { batch_standardise(x) };
-                x = standardised * affine.weight.val().unsqueeze() + affine.bias.val().unsqueeze();
-            }
-            if index + 1 < self.layers.len() {
-                x = dropout(relu(x), self.dropout, generator);
+            let is_hidden = index + 1 < self.layers.len();
+            let activation = if is_hidden { Activation::Relu } else { Activation::Identity };
+            x = match self.norms.get(index).map(|affine| (affine.weight.val(), affine.bias.val())) {
+                None if is_hidden => relu(x),
+                None => x,
+                Some((weight, bias)) if self.norm == Norm::Layer => {
+                    let x = layer_norm(x) * weight.unsqueeze() + bias.unsqueeze();
+                    if is_hidden { relu(x) } else { x }
+                }
+                Some((weight, bias)) => batch_norm_rows(x, weight, bias, groups, activation),
+            };
+            if is_hidden {
+                x = dropout(x, self.dropout, generator);
             }
         }
         x
