@@ -6,6 +6,7 @@
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
 use serde::{Deserialize, Serialize};
@@ -95,7 +96,7 @@ impl Linear {
 
     /// `[batch, in]` to `[batch, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+        compute::linear(x, self.weight.val(), self.bias.val())
     }
 }
 
@@ -231,17 +232,8 @@ pub fn conv_norm(x: Tensor<4>, conv: &Conv, norm: &BatchNorm, mode: Mode, activa
 
 /// Layer norm without scale and shift over the last axis of `[rows, dim]` (ε = 1e-5).
 pub fn layer_norm(x: Tensor<2>) -> Tensor<2> {
-    standardise(x, 1)
-}
-
-/// Batch norm without scale and shift over the rows of `[rows, dim]`, by their own mean and biased variance (ε = 1e-5).
-pub fn batch_standardise(x: Tensor<2>) -> Tensor<2> {
-    standardise(x, 0)
-}
-
-fn standardise(x: Tensor<2>, axis: usize) -> Tensor<2> {
-    let centred = x.clone() - x.mean_dim(axis);
-    let variance = centred.clone().square().mean_dim(axis);
+    let centred = x.clone() - x.mean_dim(1);
+    let variance = centred.clone().square().mean_dim(1);
     centred / (variance + 1e-5).sqrt()
 }
 
@@ -256,10 +248,34 @@ pub fn dropout(x: Tensor<2>, rate: f64, generator: &mut ChaCha8Rng) -> Tensor<2>
     if rate == 0.0 {
         return x;
     }
-    let keep = rand_distr::Bernoulli::new(1.0 - rate).expect("a dropout rate is checked to lie in [0, 1)");
-    let kept = (1.0 / (1.0 - rate)) as f32;
+    assert!((0.0..1.0).contains(&rate), "a dropout rate of {rate}");
+    // As `rand_distr::Bernoulli` draws, a whole number of 64 bits for each value, but all bytes at once.
+    let (kept, limit) = ((1.0 / (1.0 - rate)) as f32, ((1.0 - rate) * 2f64.powi(64)) as u64);
     let shape = x.dims();
-    let mask: Vec<f32> = (0..shape[0] * shape[1]).map(|_| if keep.sample(generator) { kept } else { 0.0 }).collect();
+    let mut bytes = vec![0; 8 * shape[0] * shape[1]];
+    generator.fill_bytes(&mut bytes);
+    let mask: Vec<f32> = bytes.as_chunks().0.iter().map(|&bytes| if u64::from_le_bytes(bytes) < limit { kept } else { 0.0 }).collect();
     let mask = Tensor::<2>::from_data(TensorData::new(mask, shape), (&x.device(), x.dtype()));
     x * mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropout_draws_as_bernoulli_does() {
+        let ones = Tensor::<2>::ones([13, 37], &Device::flex());
+        for rate in [0.1, 0.5, 0.9] {
+            let mut draws = generator(5, Purpose::Dropout, 0, 0, 0);
+            let keep = rand_distr::Bernoulli::new(1.0 - rate).unwrap();
+            let kept = (1.0 / (1.0 - rate)) as f32;
+            let mut passes = || (0..13 * 37).map(|_| if keep.sample(&mut draws) { kept } else { 0.0 }).collect::<Vec<f32>>();
+            let mut generator = generator(5, Purpose::Dropout, 0, 0, 0);
+            // Two in a row, of an odd number of values each.
+            for _ in 0..2 {
+                assert_eq!(dropout(ones.clone(), rate, &mut generator).into_data().try_to_vec::<f32>().unwrap(), passes());
+            }
+        }
+    }
 }

@@ -6,7 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::spectral::spectral_norm;
-use crate::layers::{Initializer, Linear, batch_standardise, dropout, layer_norm};
+use crate::compute::{Activation, batch_norm_rows};
+use crate::layers::{Initializer, Linear, dropout, layer_norm};
 
 /// What follows a discriminator's linear layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,11 +103,10 @@ impl Discriminator {
     /// Logits `[rows, outputs]` of each domain `[rows, inputs]`; domains have as many rows as they like. With `chosen`, only the logits of these
     /// outputs, in this order.
     pub fn forward<const N: usize>(&self, domains: [Tensor<2>; N], chosen: Option<&[usize]>, generator: &mut ChaCha8Rng) -> [Tensor<2>; N] {
-        if self.norm == Norm::BatchPerDomain {
-            return domains.map(|domain| self.pass(domain, chosen, generator));
-        }
+        // All domains together in either case: a linear layer does not mind, and its gradient is then one product.
         let rows = domains.each_ref().map(|domain| domain.dims()[0]);
-        let logits = self.pass(Tensor::cat(domains.into(), 0), chosen, generator);
+        let groups = if self.norm == Norm::BatchPerDomain { rows.to_vec() } else { vec![rows.iter().sum()] };
+        let logits = self.pass(Tensor::cat(domains.into(), 0), chosen, &groups, generator);
         let mut start = 0;
         rows.map(|rows| {
             start += rows;
@@ -120,30 +120,39 @@ impl Discriminator {
         outputs
     }
 
-    fn pass(&self, mut x: Tensor<2>, chosen: Option<&[usize]>, generator: &mut ChaCha8Rng) -> Tensor<2> {
+    fn pass(&self, mut x: Tensor<2>, chosen: Option<&[usize]>, groups: &[usize], generator: &mut ChaCha8Rng) -> Tensor<2> {
         for (index, layer) in self.layers.iter().enumerate() {
-            let is_output = index + 1 == self.layers.len();
-            let chosen = chosen.filter(|_| is_output).map(|chosen| indices(chosen, &x));
-            if let Some(factor) = self.factor.as_ref().filter(|_| is_output) {
+            let is_hidden = index + 1 < self.layers.len();
+            let activation = if is_hidden { Activation::Relu } else { Activation::Identity };
+            let chosen = chosen.filter(|_| !is_hidden).map(|chosen| indices(chosen, &x));
+            if let Some(factor) = self.factor.as_ref().filter(|_| !is_hidden) {
                 x = self.linear(x, factor, None);
             }
             x = self.linear(x, layer, chosen.clone());
-            if let Some(affine) = self.norms.get(index) {
-                let standardised = if self.norm == Norm::Layer { layer_norm(x) } else { batch_standardise(x) };
-                let [weight, bias] = [&affine.weight, &affine.bias].map(|param| match &chosen {
-                    Some(chosen) => param.val().select(0, chosen.clone()),
-                    None => param.val(),
-                });
-                x = standardised * weight.unsqueeze() + bias.unsqueeze();
-            }
-            if !is_output {
-                x = dropout(relu(x), self.dropout, generator);
+            let picked = |param: &Param<Tensor<1>>| match &chosen {
+                Some(chosen) => param.val().select(0, chosen.clone()),
+                None => param.val(),
+            };
+            x = match self.norms.get(index).map(|affine| (picked(&affine.weight), picked(&affine.bias))) {
+                None if is_hidden => relu(x),
+                None => x,
+                Some((weight, bias)) if self.norm == Norm::Layer => {
+                    let x = layer_norm(x) * weight.unsqueeze() + bias.unsqueeze();
+                    if is_hidden { relu(x) } else { x }
+                }
+                Some((weight, bias)) => batch_norm_rows(x, weight, bias, groups, activation),
+            };
+            if is_hidden {
+                x = dropout(x, self.dropout, generator);
             }
         }
         x
     }
 
     fn linear(&self, x: Tensor<2>, layer: &Linear, chosen: Option<Tensor<1, Int>>) -> Tensor<2> {
+        if !self.spectral && chosen.is_none() {
+            return layer.forward(x);
+        }
         let (weight, bias) = (layer.weight.val(), layer.bias.val());
         let norm = self.spectral.then(|| spectral_norm(weight.clone()).clamp_min(1e-12));
         let (weight, bias) = match chosen {

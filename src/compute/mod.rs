@@ -7,6 +7,7 @@
 //! - [`conv2d`], [`conv2d_scaled`]: convolution, also with a frozen batch norm folded in (`conv` on tensors, `conv_loops` through
 //!   matrix products with `im2col` and `gemm`, `winograd` for most 3 × 3, `depthwise` by `planes`)
 //! - [`batch_norm`]: batch statistics, scale, shift and activation in one pass
+//! - [`linear`], [`batch_norm_rows`]: what a perceptron is made of
 //! - [`scale_shift`]: a frozen batch norm that no convolution precedes
 //! - [`max_pool2d`], [`global_avg_pool`], [`global_max_pool`] (`pool`)
 //! - [`nuclear_norm`]: through the smaller Gram matrix
@@ -17,6 +18,7 @@
 mod activation;
 mod adam;
 mod batch_norm;
+mod batch_norm_rows;
 #[cfg(test)]
 mod check;
 mod conv;
@@ -26,6 +28,7 @@ mod flex;
 mod gemm;
 mod im2col;
 mod lanes;
+mod linear;
 mod memory;
 mod nuclear_norm;
 mod planes;
@@ -38,7 +41,9 @@ mod winograd_transform;
 pub use activation::Activation;
 pub use adam::{AdamHyper, Decay, Moments, adam_update};
 pub use batch_norm::{BatchNormOutput, batch_norm};
+pub use batch_norm_rows::batch_norm_rows;
 pub use conv::{ConvOptions, conv2d, conv2d_scaled};
+pub use linear::linear;
 pub use memory::retain_memory;
 pub use nuclear_norm::nuclear_norm;
 pub use pool::{global_avg_pool, global_max_pool, max_pool2d};

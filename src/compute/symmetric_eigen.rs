@@ -42,6 +42,13 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
+/// √(a² + b²). The library's function guards against overflow in every call.
+#[inline(always)]
+fn hypotenuse(a: f64, b: f64) -> f64 {
+    let square = a * a + b * b;
+    if square > f64::MIN_POSITIVE && square < f64::MAX { square.sqrt() } else { a.hypot(b) }
+}
+
 /// The diagonal, the off-diagonal (entry i couples i and i + 1) and the rows of Qᵀ with `matrix` = Q T Qᵀ.
 #[inline(always)]
 fn tridiagonalise(matrix: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
@@ -108,14 +115,14 @@ fn diagonalise(diagonal: &mut [f64], off_diagonal: &mut [f64], vectors: &mut [f6
             }
             // Wilkinson's shift from the leading two by two block.
             let half = (diagonal[l + 1] - diagonal[l]) / (2.0 * off_diagonal[l]);
-            let root = half.hypot(1.0);
+            let root = hypotenuse(half, 1.0);
             let mut g = diagonal[m] - diagonal[l] + off_diagonal[l] / (half + root.copysign(half));
             let (mut sine, mut cosine, mut shift) = (1.0, 1.0, 0.0);
             let mut split = false;
             for i in (l..m).rev() {
                 let f = sine * off_diagonal[i];
                 let b = cosine * off_diagonal[i];
-                let r = f.hypot(g);
+                let r = hypotenuse(f, g);
                 off_diagonal[i + 1] = r;
                 if r == 0.0 {
                     diagonal[i + 1] -= shift;
