@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_section_round_trips_and_contradictions_are_refused() {
-        let text = "source = \"cub200\"\npath = \"birds\"\ntest_share = 0.2\n\n[validation]\nname = \"from\"\nclass = \"071\"\n";
+        let text = "source = \"cub200\"\npath = \"birds\"\ntest_share = 0.2\nturned_classes = false\n\n[validation]\nname = \"from\"\nclass = \"071\"\n";
         let config: DataConfig = toml::from_str(text).unwrap();
         assert_eq!(toml::to_string(&config).unwrap(), text);
         assert!(toml::from_str::<DataConfig>("paht = \"x\"").is_err());
