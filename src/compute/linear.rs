@@ -13,7 +13,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::flex::{Shared, dims, is_flex_f32, tensor, values};
-use super::gemm::{Matrix, Write, matmul, matmul_shared};
+use super::gemm::{Matrix, Write, matmul_shared};
 
 /// `x` `[rows, in]` times the transpose of `weight` `[out, in]`, plus `bias` `[out]`: `[rows, out]`. All three get their gradients.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
@@ -92,7 +92,8 @@ impl Backward<Flex, 3> for LinearBackward {
     }
 }
 
-/// Columns or rows that one task makes of `length`: by the shape alone, and enough that each is worth packing the other matrix for.
+/// Columns of an output that one task makes of `length`: by the shape alone. `gemm` repacks the matrix whose columns these are, so that
+/// dividing columns packs nothing twice.
 fn block(length: usize) -> usize {
     length.div_ceil(16).next_multiple_of(16).max(128)
 }
@@ -133,10 +134,14 @@ fn input_gradient(dy: &[f32], weight: &[f32], [rows, inputs, outputs]: [usize; 3
 /// dyᵀ · x, `[outputs, inputs]`.
 fn weight_gradient(dy: &[f32], x: &[f32], [rows, inputs, outputs]: [usize; 3]) -> Vec<f32> {
     let mut gradient = vec![0.0; outputs * inputs];
-    let height = block(outputs);
-    gradient.par_chunks_mut((height * inputs).max(1)).enumerate().for_each(|(task, gradient)| {
-        let left = Matrix::rows(dy, outputs).transposed().from(task * height, 0);
-        matmul([gradient.len() / inputs, rows, inputs], gradient, inputs, left, Matrix::rows(x, inputs), Write::Replace);
+    let out = Shared::new(&mut gradient);
+    let width = block(inputs);
+    (0..inputs.div_ceil(width)).into_par_iter().for_each(|task| {
+        let start = task * width;
+        let columns = width.min(inputs - start);
+        let (left, right) = (Matrix::rows(dy, outputs).transposed(), Matrix::rows(x, inputs).from(0, start));
+        // SAFETY: each task has columns of its own.
+        unsafe { matmul_shared([outputs, rows, columns], &out, start, inputs, left, right, Write::Replace) };
     });
     gradient
 }
