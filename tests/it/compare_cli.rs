@@ -30,7 +30,7 @@ fn runs_are_paired_by_seed_and_not_made_twice() {
     let settings = [
         "data.source=folder",
         &path,
-        "data.test.name=nothing",
+        "data.test_share=0",
         "preprocess.resize=16",
         "preprocess.crop=16",
         "encoder.backbone.stem=4",

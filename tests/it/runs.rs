@@ -102,12 +102,26 @@ fn without_dada_the_plain_loss_is_trained_and_the_journal_shows_it() {
     succeed(&compat, &["dada.mode=compat", "train.epochs=1", "train.class_mixup=true"]);
     let terms = |folder: &Path| {
         let journal = std::fs::read_to_string(folder.join("journal.jsonl")).unwrap();
-        serde_json::from_str::<Value>(journal.lines().next().unwrap()).unwrap()["terms"].clone()
+        let mut lines = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let visit = lines.next().unwrap();
+        assert!(visit["epochs"] == 0 && visit["doctor"]["probe_accuracy"].as_f64().unwrap() >= 0.4, "{visit}");
+        lines.next().unwrap()["terms"].clone()
     };
     let [plain, compat] = [terms(&plain), terms(&compat)];
     assert!(plain["proxy_loss"].is_f64() && plain["domain"].is_null() && plain["proxy_cosine"].is_f64());
+    assert!(plain["pulls"]["proxy_loss"]["embeddings"].as_f64().unwrap() > 0.0 && plain["pulls"]["domain"].is_null(), "{plain}");
     for term in ["proxy_loss", "domain", "risk", "discrepancy", "domain_accuracy", "proxy_cosine"] {
         assert!(compat[term].is_f64(), "{term}: {compat}");
+    }
+    for term in ["proxy_loss", "domain", "risk", "discrepancy"] {
+        for place in ["embeddings", "proxies"] {
+            assert!(compat["pulls"][term][place].as_f64().unwrap() > 0.0, "{term} at the {place}: {compat}");
+        }
+    }
+    let page = std::fs::read_to_string(folder.path().join("compat/report.html")).unwrap();
+    for words in ["Domain discriminator", "Effective rank", "half-way", "Queries with their nearest pictures", "mode = &quot;compat&quot;"]
+    {
+        assert!(page.contains(words), "{words}");
     }
 }
 
