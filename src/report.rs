@@ -27,7 +27,7 @@ type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 /// When the folder is not a run's, or a file in it cannot be read.
 pub fn report(folder: &Path) -> Result<Page> {
     let config = RunConfig::load(&folder.join("config.toml"))?;
-    let metrics = metrics(folder)?;
+    let metrics = Metrics::read(folder)?;
     let curves = journal(&folder.join("journal.jsonl"))?;
     let mut page = Page::new("Training report", &format!("{}, seed {}", folder.display(), config.seed));
 
@@ -46,15 +46,6 @@ pub fn report(folder: &Path) -> Result<Page> {
     }
     page.section("Configuration", [details("All keys", &preformatted(&config.to_toml()))]);
     Ok(page)
-}
-
-fn metrics(folder: &Path) -> Result<Option<Metrics>> {
-    let path = folder.join("metrics.json");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = fs::read(&path).at(&path)?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::format(&path, error.to_string()))
 }
 
 /// Every number in the journal, by its path in the line.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use dada::compare::grid::{self, Arm};
 use dada::compare::page;
 use dada::compare::preset::Preset;
@@ -25,9 +25,9 @@ pub struct Arguments {
     /// A value to vary, with what it becomes; given several times, every combination is run. The first is what the others are compared with
     #[arg(long, value_name = "SECTION.KEY=A,B,…", required_unless_present = "preset")]
     vary: Vec<String>,
-    /// A comparison by name
+    /// A comparison by name: ablation, deviations, discriminator-size, mixing, losses, classes or cost
     #[arg(long, value_name = "NAME", conflicts_with = "vary")]
-    preset: Option<Named>,
+    preset: Option<Preset>,
     /// Overrides one value of the configuration in all runs
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
@@ -45,35 +45,10 @@ pub struct Arguments {
     out: PathBuf,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Named {
-    Ablation,
-    Deviations,
-    DiscriminatorSize,
-    Mixing,
-    Losses,
-    Classes,
-    Cost,
-}
-
-impl Named {
-    fn preset(self) -> Preset {
-        match self {
-            Self::Ablation => Preset::Ablation,
-            Self::Deviations => Preset::Deviations,
-            Self::DiscriminatorSize => Preset::DiscriminatorSize,
-            Self::Mixing => Preset::Mixing,
-            Self::Losses => Preset::Losses,
-            Self::Classes => Preset::Classes,
-            Self::Cost => Preset::Cost,
-        }
-    }
-}
-
 /// Compares.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let arms = match arguments.preset {
-        Some(named) => named.preset().arms()?,
+        Some(preset) => preset.arms()?,
         None => grid::arms(&arguments.vary)?,
     };
     let seeds = grid::seeds(&arguments.seeds)?;

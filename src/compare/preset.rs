@@ -1,7 +1,9 @@
 //! Comparisons that everybody makes, by name.
 
+use std::str::FromStr;
+
 use super::grid::{Arm, arms};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Named lists of arms; the first is what the others are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,29 @@ pub enum Preset {
     Classes,
     /// What the method costs.
     Cost,
+}
+
+/// Their names.
+const PRESETS: [(&str, Preset); 7] = [
+    ("ablation", Preset::Ablation),
+    ("deviations", Preset::Deviations),
+    ("discriminator-size", Preset::DiscriminatorSize),
+    ("mixing", Preset::Mixing),
+    ("losses", Preset::Losses),
+    ("classes", Preset::Classes),
+    ("cost", Preset::Cost),
+];
+
+impl FromStr for Preset {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = PRESETS.iter().find(|(name, _)| *name == text).map(|&(_, preset)| preset);
+        found.ok_or_else(|| {
+            let names = PRESETS.map(|(name, _)| name);
+            Error::Config(format!("found the preset {text:?}, expected one of {}", names.join(", ")))
+        })
+    }
 }
 
 impl Preset {
@@ -105,16 +130,8 @@ mod tests {
 
     #[test]
     fn every_arm_is_a_configuration_of_its_own() {
-        let presets = [
-            Preset::Ablation,
-            Preset::Deviations,
-            Preset::DiscriminatorSize,
-            Preset::Mixing,
-            Preset::Losses,
-            Preset::Classes,
-            Preset::Cost,
-        ];
-        for preset in presets {
+        for (name, preset) in PRESETS {
+            assert_eq!(name.parse::<Preset>().unwrap(), preset);
             let arms = preset.arms().unwrap();
             let configs: Vec<_> = arms.iter().map(|arm| resolve(&Table::new(), &settings(&[], arm, 0, None)).unwrap()).collect();
             for (at, config) in configs.iter().enumerate() {

@@ -33,26 +33,19 @@ pub fn folder(comparison: &Path, arm: &Arm, seed: u64) -> PathBuf {
 /// # Errors
 /// When the run fails; the error has the last line that it told.
 pub fn make(program: &Path, config: Option<&Path>, settings: &[String], folder: &Path) -> Result<Metrics> {
-    let done = folder.join("metrics.json");
-    if !done.exists() {
-        let parent = folder.parent().expect("a run's folder lies in an arm's folder");
-        fs::create_dir_all(parent).at(parent)?;
-        let log = folder.with_extension("log");
-        let mut command = Command::new(program);
-        command
-            .arg("train")
-            .args(config)
-            .args(settings.iter().flat_map(|setting| ["--set", setting]))
-            .arg("--out")
-            .arg(folder)
-            .arg("--resume");
-        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).at(&log)?).status().at(program)?;
-        if !status.success() {
-            let told = fs::read_to_string(&log).unwrap_or_default();
-            let last = told.lines().last().unwrap_or("nothing was told").trim_start_matches("error: ").to_owned();
-            return Err(Error::Data(format!("{}: {last}", folder.display())));
-        }
+    if let Some(metrics) = Metrics::read(folder)? {
+        return Ok(metrics);
     }
-    let bytes = fs::read(&done).at(&done)?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::format(&done, error.to_string()))
+    let parent = folder.parent().expect("a run's folder lies in an arm's folder");
+    fs::create_dir_all(parent).at(parent)?;
+    let log = folder.with_extension("log");
+    let mut command = Command::new(program);
+    command.arg("train").args(config).args(settings.iter().flat_map(|setting| ["--set", setting])).arg("--out").arg(folder).arg("--resume");
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).at(&log)?).status().at(program)?;
+    if !status.success() {
+        let told = fs::read_to_string(&log).unwrap_or_default();
+        let last = told.lines().last().unwrap_or("nothing was told").trim_start_matches("error: ").to_owned();
+        return Err(Error::Data(format!("{}: {last}", folder.display())));
+    }
+    Metrics::read(folder)?.ok_or_else(|| Error::Data(format!("{}: the run ended without metrics.json", folder.display())))
 }

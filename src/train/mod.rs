@@ -9,6 +9,7 @@ mod examine;
 pub mod features;
 pub mod journal;
 mod kept;
+mod metrics;
 pub mod optimizer;
 pub mod pull;
 mod report;
@@ -45,6 +46,8 @@ use crate::error::{AtPath, Error, Result};
 use crate::evaluate::{Retrieval, SILENT, self_retrieval};
 use crate::layers::Initializer;
 use crate::model::Model;
+
+pub use metrics::{Figures, Metrics};
 
 /// The k of recall@k in every table.
 pub const KS: [usize; 4] = [1, 2, 4, 8];
@@ -147,55 +150,6 @@ pub enum Outcome {
     Stopped(At),
 }
 
-/// `metrics.json`. Figures are empty where there are no pictures to measure on.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct Metrics {
-    /// The part that `test`, `test_final`, `untrained` and `frozen` are measured on: where the data have no test classes, the validation
-    /// classes, which chose the epoch.
-    pub measured_on: Split,
-    /// Whether these classes were trained on, being too few to hold some out; the pictures were not.
-    #[serde(default)]
-    pub seen_classes: bool,
-    /// The best epoch's encoder on the test classes.
-    pub test: Figures,
-    /// The last epoch's encoder on the test classes.
-    pub test_final: Figures,
-    /// The best epoch's encoder on the validation classes, by which it was chosen.
-    pub validation: Figures,
-    /// The encoder before training on the test classes: for a pre-trained backbone, that with the projection it started from.
-    pub untrained: Figures,
-    /// The features of a pre-trained backbone, without a projection, on the test classes.
-    pub frozen: Option<Figures>,
-    /// The same on the validation classes.
-    pub validation_frozen: Option<Figures>,
-    /// The best epoch, zero-based; none when no epoch was better than the pre-trained encoder before training.
-    pub best_epoch: Option<usize>,
-    /// Seconds of training and validation.
-    pub seconds: f64,
-    /// Seconds of processor time of the process that ended the run.
-    #[serde(default)]
-    pub cpu_seconds: f64,
-    /// The most memory that this process held, in GiB.
-    #[serde(default)]
-    pub peak_memory_gib: f64,
-}
-
-impl Metrics {
-    /// What the figures are about.
-    pub fn about(&self) -> &'static str {
-        match (self.test.is_empty(), self.seen_classes, self.measured_on) {
-            (true, ..) => "nothing was measured: too few pictures",
-            (_, false, Split::Test) => "on classes that were never trained on",
-            (_, true, Split::Test) => "on pictures that were not trained on, of classes that were",
-            (_, false, _) => "on the validation classes, which were not trained on but chose the epoch",
-            (_, true, _) => "on the validation pictures, which were not trained on but chose the epoch; their classes were trained on",
-        }
-    }
-}
-
-/// Metric names and values.
-pub type Figures = std::collections::BTreeMap<String, f64>;
-
 /// Trains as `config` says, into `folder`, and reports to `observe`; `resume` goes on from the folder's last checkpoint.
 /// A raised `stop` ends the run cleanly after the current step.
 ///
@@ -204,7 +158,7 @@ pub type Figures = std::collections::BTreeMap<String, f64>;
 pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event)) -> Result<Outcome> {
     config.check()?;
     let _lock = claim(folder, config, resume)?;
-    if let Some(metrics) = finished(folder)? {
+    if let Some(metrics) = Metrics::read(folder)? {
         return Ok(Outcome::Finished(metrics));
     }
     let device = config.device.open();
@@ -330,7 +284,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     report::neighbours(&chosen, test, config, &device, &folder.join("neighbours.png"))?;
     let model = Model { config: config.encoder.clone(), preprocess: config.preprocess.clone(), encoder: chosen };
     model.save(&folder.join("model"), &report::model_card(config, &metrics))?;
-    report::write_metrics(folder, &metrics)?;
+    metrics.write(folder)?;
     Ok(Outcome::Finished(metrics))
 }
 
@@ -381,15 +335,6 @@ fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<File> {
         fs::rename(&partial, &path).at(&path)?;
     }
     Ok(lock)
-}
-
-fn finished(folder: &Path) -> Result<Option<Metrics>> {
-    let path = folder.join("metrics.json");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = fs::read(&path).at(&path)?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::format(&path, error.to_string()))
 }
 
 /// The data; what is worth knowing of them is told to `observe`.

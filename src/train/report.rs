@@ -1,6 +1,5 @@
 //! What a finished run leaves behind besides its checkpoints.
 
-use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -9,19 +8,12 @@ use super::features::Part;
 use super::{Figures, Metrics};
 use crate::config::RunConfig;
 use crate::encoder::Encoder;
-use crate::error::{AtPath, Result};
+use crate::error::Result;
 use crate::evaluate::{Retrieval, nearest, sheet};
 
 /// A result as names and values.
 pub fn figures(retrieval: &Retrieval) -> Figures {
     retrieval.means.entries().into_iter().collect()
-}
-
-/// Writes `metrics.json`, whole or not at all: its presence says that the run is finished.
-pub fn write_metrics(folder: &Path, metrics: &Metrics) -> Result<()> {
-    let [partial, path] = [".metrics.json", "metrics.json"].map(|name| folder.join(name));
-    fs::write(&partial, serde_json::to_vec_pretty(metrics).expect("figures have string keys")).at(&partial)?;
-    fs::rename(&partial, &path).at(&path)
 }
 
 /// Draws `neighbours.png`: queries of as many different classes, each with its nearest pictures.
