@@ -2,7 +2,7 @@
 //!
 //! `X.safetensors` holds `embeddings` `[rows, dim]` and `labels` `[rows]`. `X.npy` holds the vectors alone; its labels are the rows of
 //! `X.csv` (`path,label[,…]` as for pictures), or whole numbers in `X.labels.npy`. A list beside `X.safetensors` is read too. `X.parquet`
-//! is a table of both, see [`super::parquet`].
+//! is a table of both, see `data::parquet`.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Pictures as the part of the network that learns is given them.
 //!
 //! Where a part is frozen, what it makes of every picture, and of some augmented views of each training picture, is computed once
-//! ([`Base::part`]) and kept in files by [`super::kept`]. A step then draws one of the views of each picture.
+//! ([`Base::part`]) and kept in files by `train::kept`. A step then draws one of the views of each picture.
 
 use std::sync::Arc;
 
