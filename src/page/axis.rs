@@ -116,7 +116,8 @@ pub(super) fn short(value: f64) -> String {
         large if large >= 1e9 => format!("{}G", cut(value / 1e9)),
         large if large >= 1e6 => format!("{}M", cut(value / 1e6)),
         large if large >= 1e4 => format!("{}k", cut(value / 1e3)),
-        small if small < 0.1 && small > 0.0 => format!("{value}"),
+        tiny if tiny < 1e-3 && tiny > 0.0 => format!("{value:.0e}").replace('-', "−"),
+        small if small < 0.1 && small > 0.0 => format!("{:.4}", value).trim_end_matches('0').replace('-', "−"),
         _ => cut(value),
     }
 }
@@ -166,6 +167,8 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers_inside_the_axis() {
+        assert_eq!(ticks(Axis::logarithmic("").between(0.9e-5, 1.1e-2)).first().unwrap(), "1e−5");
+        assert_eq!([0.02, 3e-7, -0.05, 12.0].map(short), ["0.02", "3e−7", "−0.05", "12"]);
         assert_eq!(ticks(Axis::linear("").between(0.0, 1.0)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(ticks(Axis::linear("").between(-0.3, 0.31)), ["−0.2", "0.0", "0.2"]);
         assert_eq!(ticks(Axis::linear("").between(0.0, 60000.0)), ["0", "20k", "40k", "60k"]);
