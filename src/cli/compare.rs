@@ -22,8 +22,9 @@ use super::train::INTERRUPTED;
 pub struct Arguments {
     /// Configuration file; without one, the embedded emoji
     config: Option<PathBuf>,
-    /// A value to vary, with what it becomes; given several times, every combination is run. The first is what the others are compared with
-    #[arg(long, value_name = "SECTION.KEY=A,B,…", required_unless_present = "preset")]
+    /// A value to vary, with what it becomes; given several times, every combination is run. The first is what the others are compared with.
+    /// Without any, one configuration is run with every seed
+    #[arg(long, value_name = "SECTION.KEY=A,B,…")]
     vary: Vec<String>,
     /// A comparison by name: ablation, deviations, discriminator-size, mixing, losses, classes or cost
     #[arg(long, value_name = "NAME", conflicts_with = "vary")]
