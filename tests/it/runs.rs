@@ -121,7 +121,8 @@ fn without_dada_the_plain_loss_is_trained_and_the_journal_shows_it() {
         }
     }
     let page = std::fs::read_to_string(folder.path().join("compat/report.html")).unwrap();
-    for words in ["Domain discriminator", "Effective rank", "after training", "Queries with their nearest pictures", "mode = &quot;compat&quot;"]
+    for words in
+        ["Domain discriminator", "Effective rank", "after training", "Queries with their nearest pictures", "mode = &quot;compat&quot;"]
     {
         assert!(page.contains(words), "{words}");
     }
