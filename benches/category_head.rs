@@ -10,6 +10,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use dada::config::RunConfig;
+use dada::cost::Cost;
 use dada::encoder::Input;
 use dada::layers::Initializer;
 use dada::random::{Purpose, generator};
@@ -121,22 +122,10 @@ fn measure(name: &str) -> Measured {
             true => Input::Images(Tensor::from_data(TensorData::new(normal(rows * 3 * 224 * 224), [rows, 3, 224, 224]), &device)),
             false => Input::Pooled(Tensor::from_data(TensorData::new(normal(rows * 512), [rows, 512]), &device)),
         };
-        let (started, spent) = (Instant::now(), usage().0);
+        let (started, spent) = (Instant::now(), Cost::so_far().cpu_seconds);
         (learner, _) = update(learner, input, &labels, &config, At { epoch: 0, step }, 5, false).expect("finite");
         best = best.min(started.elapsed().as_secs_f64());
-        best_cpu = best_cpu.min(usage().0 - spent);
+        best_cpu = best_cpu.min(Cost::so_far().cpu_seconds - spent);
     }
-    Measured { seconds: best, cpu: best_cpu, gigabytes: usage().1, weights }
-}
-
-/// This process's user and system seconds, and its peak resident gigabytes.
-fn usage() -> (f64, f64) {
-    // SAFETY: the structure is plain numbers, and the call fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    (seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss as f64 * 1024.0 / 1e9)
+    Measured { seconds: best, cpu: best_cpu, gigabytes: Cost::so_far().peak_bytes / 1e9, weights }
 }

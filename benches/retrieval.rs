@@ -7,6 +7,7 @@
 use std::process::Command;
 use std::time::Instant;
 
+use dada::cost::Cost;
 use dada::evaluate::clustering::agreement;
 use dada::evaluate::kmeans::{KMeans, k_means};
 use dada::evaluate::{Embeddings, Retrieval, SILENT, query_gallery, self_retrieval};
@@ -129,28 +130,16 @@ struct Start {
 
 impl Seconds {
     fn now() -> Start {
-        Start { wall: Instant::now(), cpu: usage().0 }
+        Start { wall: Instant::now(), cpu: Cost::so_far().cpu_seconds }
     }
 }
 
 impl Start {
     fn elapsed(&self) -> Seconds {
-        Seconds { wall: self.wall.elapsed().as_secs_f64(), cpu: usage().0 - self.cpu }
+        Seconds { wall: self.wall.elapsed().as_secs_f64(), cpu: Cost::so_far().cpu_seconds - self.cpu }
     }
 }
 
-/// This process's user and system seconds, and its peak resident kilobytes.
-fn usage() -> (f64, f64) {
-    // SAFETY: the structure is plain numbers, and the call fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    (seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss as f64)
-}
-
 fn peak_memory() -> f64 {
-    usage().1 * 1024.0 / 1e9
+    Cost::so_far().peak_bytes / 1e9
 }

@@ -11,6 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use dada::compute::retain_memory;
 use dada::config::{RunConfig, read_layer};
+use dada::cost::Cost;
 use dada::encoder::{Encoder, Input};
 use dada::layers::{Initializer, Mode};
 use dada::train::At;
@@ -36,13 +37,13 @@ fn main() {
     for line in stdin().lock().lines() {
         let line = line.expect("standard input is text");
         if line == "peak" {
-            println!("{}", usage().1);
+            println!("{}", Cost::so_far().peak_bytes / 1024.0);
             continue;
         }
         let count: usize = line.parse().expect("a number of steps, or peak");
-        let (started, before) = (Instant::now(), usage().0);
+        let (started, before) = (Instant::now(), Cost::so_far().cpu_seconds);
         (0..count).for_each(|_| step());
-        println!("{} {}", started.elapsed().as_secs_f64() / count as f64, (usage().0 - before) / count as f64);
+        println!("{} {}", started.elapsed().as_secs_f64() / count as f64, (Cost::so_far().cpu_seconds - before) / count as f64);
     }
 }
 
@@ -108,16 +109,4 @@ fn infer(Workload { config, input, .. }: Workload) -> Box<dyn FnMut()> {
         let x = encoder.project(encoder.pooled(input.clone(), Mode::Infer));
         drop(x.into_data());
     })
-}
-
-/// This process's user and system seconds, and its peak resident kilobytes.
-fn usage() -> (f64, i64) {
-    // SAFETY: the structure is plain numbers, and the call fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    (seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss)
 }

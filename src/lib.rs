@@ -5,6 +5,7 @@ pub mod backbone;
 pub mod compare;
 pub mod compute;
 pub mod config;
+pub mod cost;
 pub mod data;
 pub mod doctor;
 pub mod download;

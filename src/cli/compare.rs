@@ -78,7 +78,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         for (index, arm) in arms.iter().enumerate() {
             let folder = run::folder(&arguments.out, arm, seed);
             eprintln!("{}/{total}  {}  seed {seed}", runs.len() + 1, arm.name);
-            let made = run::make(&program, arguments.config.as_deref(), &settings(arm, seed), &folder);
+            let settings = settings(arm, seed);
+            let resolved = grid::resolve(&base, &settings)?;
+            let made = run::make(&program, arguments.config.as_deref(), &settings, &resolved, &folder);
             if stop.load(Ordering::Relaxed) {
                 eprintln!("stopped; the same command goes on");
                 return Ok(ExitCode::from(INTERRUPTED));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::grid::Arm;
+use crate::config::RunConfig;
 use crate::error::{AtPath, Error, Result};
 use crate::train::Metrics;
 
@@ -28,13 +29,17 @@ pub fn folder(comparison: &Path, arm: &Arm, seed: u64) -> PathBuf {
 }
 
 /// Makes one run by `program train`, in a process of its own so that its time and memory are its own; goes on with one that was
-/// interrupted, and only reads one that is done. What the process tells goes to `log.txt` in the run's folder.
+/// interrupted, and only reads one that is done with this configuration, which is what the file and the settings resolve to. What the process tells goes to `log.txt` in the run's folder.
 ///
 /// # Errors
-/// When the run fails; the error has the last line that it told.
-pub fn make(program: &Path, config: Option<&Path>, settings: &[String], folder: &Path) -> Result<Metrics> {
+/// When the run fails, with the last line that it told, and when the folder holds another run.
+pub fn make(program: &Path, config: Option<&Path>, settings: &[String], resolved: &RunConfig, folder: &Path) -> Result<Metrics> {
     if let Some(metrics) = Metrics::read(folder)? {
-        return Ok(metrics);
+        let made = RunConfig::load(&folder.join("config.toml"))?;
+        return match resolved.difference(&made) {
+            None => Ok(metrics),
+            Some(difference) => Err(Error::Config(format!("{} holds a run with another configuration: {difference}", folder.display()))),
+        };
     }
     let parent = folder.parent().expect("a run's folder lies in an arm's folder");
     fs::create_dir_all(parent).at(parent)?;

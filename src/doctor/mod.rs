@@ -1,10 +1,10 @@
 //! The proxy doctor: how samples and proxies lie to each other while a model is trained, and whether something goes wrong.
 //!
-//! It looks at embeddings that training had at hand anyway, on the unit sphere, and never changes what is learnt.
+//! It looks at a few embeddings of training pictures, on the unit sphere, and never changes what is learnt.
 
 pub mod gap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ pub struct Finding {
     pub own_cosine: f64,
     /// Accuracy of a freshly trained probe that tells samples from proxies, on classes it was not trained on; 0.5 without a gap.
     pub probe_accuracy: f64,
-    /// Proxies that are the nearest of no sample of their class, as a share of the classes that were looked at.
+    /// Share of the classes looked at whose proxy is the nearest one of no sample of the class.
     pub dead: f64,
     /// Share of all proxies that have a proxy of another class within a cosine of [`COLLISION`].
     pub colliding: f64,
@@ -90,17 +90,15 @@ fn first_rows(cloud: Cloud) -> Cloud {
 
 fn dead(Patient { samples, labels, proxies, proxy_labels, .. }: &Patient, classes: &[usize]) -> f64 {
     let nearest = |row: usize| {
-        let cosine = |proxy: &usize| dot(samples.row(row), proxies.row(*proxy));
-        let best = (0..proxies.rows()).max_by(|a, b| cosine(a).total_cmp(&cosine(b)));
-        best.map(|proxy| proxy_labels[proxy])
+        let cosines = (0..proxies.rows()).map(|proxy| (dot(samples.row(row), proxies.row(proxy)), proxy));
+        cosines.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, proxy)| proxy_labels[proxy])
     };
-    let alive: std::collections::BTreeSet<usize> =
-        (0..samples.rows()).filter(|&row| nearest(row) == Some(labels[row])).map(|row| labels[row]).collect();
+    let alive: BTreeSet<usize> = (0..samples.rows()).filter(|&row| nearest(row) == Some(labels[row])).map(|row| labels[row]).collect();
     1.0 - alive.len() as f64 / classes.len().max(1) as f64
 }
 
 fn colliding(proxies: Cloud, labels: &[usize]) -> f64 {
-    // Of very many proxies the first ones are asked about: their number only has to be large.
+    // Of very many proxies the first ones stand for all: the share is estimated, and every other proxy is still compared with them.
     let asked = proxies.rows().min(4 * ROWS);
     let collides = |a: usize| (0..proxies.rows()).any(|b| labels[a] != labels[b] && dot(proxies.row(a), proxies.row(b)) > COLLISION);
     (0..asked).filter(|&proxy| collides(proxy)).count() as f64 / asked.max(1) as f64

@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 
 use super::features::Part;
 use super::step::Learner;
+use crate::adversarial::MixMode;
 use crate::backbone::weights::write_safetensors;
 use crate::config::RunConfig;
 use crate::doctor::gap::Cloud;
@@ -77,20 +78,19 @@ impl<'a> Rounds<'a> {
         };
         let finding = examine(&patient, self.config.seed, epochs);
         if let Some(name) = self.snapshot(epochs) {
-            let mut draws = generator(self.config.seed, Purpose::Probe, epochs, 0, 2);
-            let coefficients = self.config.dada.mix.coefficients(rows, &mut draws);
-            let discriminators = learner.discriminators.as_ref().map(|discriminators| discriminators.valid());
-            let mixer = discriminators.as_ref().and_then(|discriminators| discriminators.mixer.as_ref());
-            let mixed = normalize(self.config.dada.mix.mix(mixer, x, own, &coefficients));
             let kept = count.min(PROXIES);
             let tensor = |values: &[f32], rows| TensorData::new(values.to_vec(), [rows, dim]);
-            let labels: Vec<f32> = self.labels.iter().map(|&label| label as f32).collect();
-            let tensors = NamedTensors::from([
+            let mut tensors = NamedTensors::from([
                 ("samples".to_owned(), tensor(samples.values(), rows)),
-                ("mixed".to_owned(), mixed.into_data()),
                 ("proxies".to_owned(), tensor(&proxies.values()[..kept * dim], kept)),
-                ("labels".to_owned(), TensorData::new(labels, [rows])),
             ]);
+            let mix = &self.config.dada.mix;
+            if mix.mode != MixMode::Nothing {
+                let coefficients = mix.coefficients(rows, &mut generator(self.config.seed, Purpose::Probe, epochs, 0, 2));
+                let discriminators = learner.discriminators.as_ref().map(|discriminators| discriminators.valid());
+                let mixer = discriminators.as_ref().and_then(|discriminators| discriminators.mixer.as_ref());
+                tensors.insert("mixed".to_owned(), normalize(mix.mix(mixer, x, own, &coefficients)).into_data());
+            }
             let snapshots = folder.join("snapshots");
             fs::create_dir_all(&snapshots).at(&snapshots)?;
             write_safetensors(&tensors, &snapshots.join(format!("{name}.safetensors")))?;

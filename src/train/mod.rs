@@ -4,7 +4,6 @@
 
 pub mod cache;
 pub mod checkpoint;
-mod cost;
 mod examine;
 pub mod features;
 pub mod journal;
@@ -30,7 +29,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::checkpoint::{Best, Header};
-use self::cost::Cost;
 use self::examine::Rounds;
 use self::features::{Base, Part};
 use self::journal::Journal;
@@ -38,6 +36,7 @@ use self::start::Before;
 use self::step::{Learner, Record};
 use self::tune::Tune;
 use crate::config::RunConfig;
+use crate::cost::Cost;
 use crate::data::sampler::{SamplerConfig, epoch_batches};
 use crate::data::{self, Dataset, Loaded, Split};
 use crate::embed::embed;
@@ -279,7 +278,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
         best_epoch,
         seconds: spent(seconds),
         cpu_seconds: cost.cpu_seconds,
-        peak_memory_gib: cost.peak_memory_gib,
+        peak_memory_gib: cost.peak_bytes / f64::from(1u32 << 30),
     };
     report::neighbours(&chosen, test, config, &device, &folder.join("neighbours.png"))?;
     let model = Model { config: config.encoder.clone(), preprocess: config.preprocess.clone(), encoder: chosen };

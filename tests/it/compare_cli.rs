@@ -64,6 +64,9 @@ fn runs_are_paired_by_seed_and_not_made_twice() {
     let before = written();
     assert_eq!(printed(&words), first);
     assert_eq!(written(), before);
+    assert!(
+        refused(&[words, vec!["--set", "encoder.dim=6"]].concat()).contains("another configuration: encoder.dim is 8 there and 6 here")
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
-use crate::tiny::{printed, run};
+use crate::tiny::{printed, run, train};
 
 const RED: [u8; 3] = [220, 30, 30];
 const BLUE: [u8; 3] = [20, 40, 230];
@@ -51,20 +51,8 @@ fn in_shop_searches_its_gallery_in_training_and_evaluation() {
     let root = tempfile::tempdir().unwrap();
     tree(root.path());
     let folder = root.path().join("run");
-    let mut words = vec!["train".to_owned(), "--out".to_owned(), folder.display().to_string()];
-    let settings = [
-        "data.source=inshop",
-        &format!("data.path={}", root.path().display()),
-        "train.epochs=1",
-        "sampler.batch_size=6",
-        "preprocess.crop=16",
-        "preprocess.resize=16",
-        "encoder.dim=16",
-        "encoder.backbone.stem=8",
-        "encoder.backbone.channels=[8]",
-    ];
-    words.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]));
-    printed(&words);
+    let path = format!("data.path={}", root.path().display());
+    train(&folder, &["data.source=inshop", &path, "sampler.batch_size=6"]);
 
     let metrics: Value = serde_json::from_slice(&fs::read(folder.join("metrics.json")).unwrap()).unwrap();
     assert_eq!((metrics["measured_on"].as_str(), metrics["test"]["recall@1"].as_f64()), (Some("test"), Some(0.0)), "{metrics}");

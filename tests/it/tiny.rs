@@ -35,20 +35,25 @@ pub fn run() -> &'static Path {
     let (_, folder) = RUN.get_or_init(|| {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("run");
-        let mut words = vec!["train".to_owned(), "--out".to_owned(), folder.display().to_string()];
-        let settings = [
-            "train.epochs=1",
-            "preprocess.crop=16",
-            "preprocess.resize=16",
-            "encoder.dim=16",
-            "encoder.backbone.stem=8",
-            "encoder.backbone.channels=[8]",
-        ];
-        words.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]));
-        printed(&words);
+        train(&folder, &[]);
         (root, folder)
     });
     folder
+}
+
+/// Trains a tiny network for one epoch into `folder`, with more settings.
+pub fn train(folder: &Path, more: &[&str]) {
+    let settings = [
+        "train.epochs=1",
+        "preprocess.crop=16",
+        "preprocess.resize=16",
+        "encoder.dim=16",
+        "encoder.backbone.stem=8",
+        "encoder.backbone.channels=[8]",
+    ];
+    let folder = folder.to_str().unwrap();
+    let settings = settings.iter().chain(more).flat_map(|setting| ["--set", setting]);
+    printed(&["train", "--out", folder].into_iter().chain(settings).collect::<Vec<_>>());
 }
 
 /// Six pictures in two class folders, red and blue, and a text file that is named as a picture if `damaged`.

@@ -4,8 +4,8 @@
 pub struct Cost {
     /// On all cores, in the program and in the system for it.
     pub cpu_seconds: f64,
-    /// The most memory that was resident, in GiB.
-    pub peak_memory_gib: f64,
+    /// The most memory that was resident, in bytes.
+    pub peak_bytes: f64,
 }
 
 impl Cost {
@@ -20,16 +20,13 @@ impl Cost {
         };
         let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
         let unit = if cfg!(target_os = "macos") { 1.0 } else { 1024.0 };
-        Self {
-            cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-            peak_memory_gib: usage.ru_maxrss as f64 * unit / f64::from(1u32 << 30),
-        }
+        Self { cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime), peak_bytes: usage.ru_maxrss as f64 * unit }
     }
 
     /// Not known here.
     #[cfg(not(unix))]
     pub fn so_far() -> Self {
-        Self { cpu_seconds: 0.0, peak_memory_gib: 0.0 }
+        Self { cpu_seconds: 0.0, peak_bytes: 0.0 }
     }
 }
 
@@ -46,6 +43,6 @@ mod tests {
         assert!(std::hint::black_box(sum) > 0);
         let after = Cost::so_far();
         assert!(after.cpu_seconds > before.cpu_seconds);
-        assert!((0.29..64.0).contains(&after.peak_memory_gib), "{} GiB", after.peak_memory_gib);
+        assert!((3e8..6e10).contains(&after.peak_bytes), "{} bytes", after.peak_bytes);
     }
 }
