@@ -57,6 +57,7 @@ fn ready(name: &str) -> Box<dyn FnMut()> {
         "resnet18-train" => train(workload(cub, &(backbone("resnet18", "free") + plain), 100, [32, 64])),
         "resnet50-train" => train(workload(cub, &(backbone("resnet50", "frozen") + plain), 100, [16, 128])),
         "lite0-train" => train(workload(cub, &(backbone("tf_efficientnet_lite0", "free") + plain), 100, [32, 128])),
+        "lite0-frozen-train" => train(workload(cub, &(backbone("tf_efficientnet_lite0", "frozen") + plain), 100, [90, 128])),
         "resnet50-inference" => infer(workload(cub, &backbone("resnet50", "frozen"), 100, [8, 224])),
         "lite0-inference" => infer(workload(cub, &backbone("tf_efficientnet_lite0", "frozen"), 100, [32, 128])),
         "resnet50-dada" => train(workload(cub, &backbone("resnet50", "frozen"), 100, [16, 128])),

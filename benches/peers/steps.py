@@ -20,6 +20,7 @@ WORKLOADS = {
     "resnet18-train": "ResNet-18 training step, batch 32, 64 x 64",
     "resnet50-train": "ResNet-50 training step, batch 16, 128 x 128, frozen batch norm",
     "lite0-train": "EfficientNet-lite0 training step, batch 32, 128 x 128",
+    "lite0-frozen-train": "EfficientNet-lite0 training step, batch 90, 128 x 128, frozen batch norm: the step of cub-boxes-full without DADA",
     "resnet50-inference": "ResNet-50 inference, batch 8, 224 x 224",
     "lite0-inference": "EfficientNet-lite0 inference, batch 32, 128 x 128",
     "resnet50-dada": "DADA iteration, ResNet-50, batch 16 at 128, against the authors' iteration",

@@ -179,6 +179,8 @@ def ready(name, channels_last):
             return training(network("resnet50", True), images(16, 128), 100, CUB, False, False)
         case "lite0-train":
             return training(network(lite0, False), images(32, 128), 100, CUB, False, False)
+        case "lite0-frozen-train":
+            return training(network(lite0, True), images(90, 128), 100, CUB, False, False)
         case "resnet50-inference":
             return inference(network("resnet50", True), images(8, 224))
         case "lite0-inference":

@@ -8,7 +8,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn_flex::FlexTensor;
 
-use super::activation::{Activation, activation_gradient};
+use super::activation::Activation;
+use super::conv_gradients::{Folded, gradients};
 use super::conv_loops::{self, Epilogue};
 use super::flex::{dims, is_flex_f32, tensor, values};
 use super::im2col::ConvShape;
@@ -197,15 +198,15 @@ impl Backward<Flex, 2> for ConvolveBackward {
     type State = Saved;
 
     fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dy = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let dy = grads.consume::<Flex>(&ops.node);
         let [x_node, weight_node] = ops.parents;
         let Saved { x, weight, shape } = ops.state;
+        let folded = Folded { weight: values(&weight), scale: None };
+        let found = gradients(values(&x), folded, dy, None, &shape, x_node.is_some());
         if let Some(node) = weight_node {
-            let dw = conv_loops::weight_gradient(values(&x), values(&dy), &shape);
-            grads.register::<Flex>(node.id, tensor(dw, dims::<4>(&weight)));
+            grads.register::<Flex>(node.id, tensor(found.weight, dims::<4>(&weight)));
         }
-        if let Some(node) = x_node {
-            let dx = conv_loops::data_gradient(values(&dy), values(&weight), None, &shape);
+        if let Some((node, dx)) = x_node.zip(found.x) {
             grads.register::<Flex>(node.id, tensor(dx, [shape.batch, shape.channels, shape.height, shape.width]));
         }
     }
@@ -222,44 +223,28 @@ impl Backward<Flex, 4> for ScaledBackward {
         let dy = grads.consume::<Flex>(&ops.node);
         let [x_node, weight_node, scale_node, shift_node] = ops.parents;
         let (Saved { x, weight, shape }, scale, y, activation) = ops.state;
-        let dz = match y {
-            Some(y) => activation_gradient(dy, values(&y), activation),
-            None => dy.to_contiguous(),
-        };
+        let folded = Folded { weight: values(&weight), scale: Some(values(&scale)) };
+        let found = gradients(values(&x), folded, dy, y.map(|y| (y, activation)), &shape, x_node.is_some());
         if let Some(node) = shift_node {
-            grads.register::<Flex>(node.id, tensor(channel_sums(values(&dz), &shape), [shape.out_channels]));
+            grads.register::<Flex>(node.id, tensor(found.shift, [shape.out_channels]));
         }
-        if weight_node.is_some() || scale_node.is_some() {
-            let mut dw = conv_loops::weight_gradient(values(&x), values(&dz), &shape);
-            let row = shape.group_channels() * shape.taps();
-            if let Some(node) = scale_node {
-                let per_channel = values(&weight).chunks_exact(row).zip(dw.chunks_exact(row));
-                let sums = per_channel.map(|(w, dw)| w.iter().zip(dw).map(|(w, dw)| f64::from(w * dw)).sum::<f64>() as f32);
-                grads.register::<Flex>(node.id, tensor(sums.collect(), [shape.out_channels]));
-            }
-            if let Some(node) = weight_node {
-                for (dw, scale) in dw.chunks_exact_mut(row).zip(values(&scale)) {
-                    dw.iter_mut().for_each(|dw| *dw *= scale);
-                }
-                grads.register::<Flex>(node.id, tensor(dw, dims::<4>(&weight)));
-            }
+        let mut dw = found.weight;
+        let row = shape.group_channels() * shape.taps();
+        if let Some(node) = scale_node {
+            let per_channel = values(&weight).chunks_exact(row).zip(dw.chunks_exact(row));
+            let sums = per_channel.map(|(w, dw)| w.iter().zip(dw).map(|(w, dw)| f64::from(w * dw)).sum::<f64>() as f32);
+            grads.register::<Flex>(node.id, tensor(sums.collect(), [shape.out_channels]));
         }
-        if let Some(node) = x_node {
-            let dx = conv_loops::data_gradient(values(&dz), values(&weight), Some(values(&scale)), &shape);
+        if let Some(node) = weight_node {
+            for (dw, scale) in dw.chunks_exact_mut(row).zip(values(&scale)) {
+                dw.iter_mut().for_each(|dw| *dw *= scale);
+            }
+            grads.register::<Flex>(node.id, tensor(dw, dims::<4>(&weight)));
+        }
+        if let Some((node, dx)) = x_node.zip(found.x) {
             grads.register::<Flex>(node.id, tensor(dx, [shape.batch, shape.channels, shape.height, shape.width]));
         }
     }
-}
-
-/// Each output channel's sum over the batch and its map.
-fn channel_sums(dz: &[f32], s: &ConvShape) -> Vec<f32> {
-    let mut sums = vec![0.0; s.out_channels];
-    for image in dz.chunks_exact(s.out_channels * s.out_pixels()) {
-        for (sum, map) in sums.iter_mut().zip(image.chunks_exact(s.out_pixels())) {
-            *sum += f64::from(super::lanes::sum(map));
-        }
-    }
-    sums.into_iter().map(|sum| sum as f32).collect()
 }
 
 #[cfg(test)]
@@ -332,6 +317,7 @@ pub(super) mod tests {
             ([2, 3, 40, 40], [16, 3, 7, 7], same(2, 3)),
             ([5, 32, 8, 8], [24, 32, 3, 3], same(1, 1)),
             ([9, 16, 24, 24], [32, 16, 1, 1], same(1, 0)),
+            ([37, 32, 4, 4], [24, 32, 1, 1], same(1, 0)),
             ([3, 32, 9, 9], [16, 32, 1, 1], same(2, 0)),
             ([16, 64, 2, 2], [128, 64, 3, 3], same(1, 1)),
             ([1, 64, 30, 30], [64, 64, 3, 3], same(1, 1)),
@@ -352,6 +338,8 @@ pub(super) mod tests {
             shape(3, 3, 40, 32, 7, 2, 1),
             shape(9, 64, 12, 64, 3, 1, 1),
             shape(5, 256, 7, 640, 1, 1, 1),
+            shape(37, 32, 4, 24, 1, 1, 1),
+            shape(5, 16, 40, 24, 1, 1, 1),
             shape(20, 64, 2, 64, 3, 1, 1),
             shape(5, 32, 9, 32, 5, 2, 32),
             shape(2, 16, 30, 24, 3, 2, 2),
@@ -360,10 +348,14 @@ pub(super) mod tests {
             let x = sample(s.batch * s.channels * s.pixels());
             let weight = sample(s.out_channels * s.group_channels() * s.taps());
             let dy = sample(s.batch * s.out_channels * s.out_pixels());
+            let scale = sample(s.out_channels);
             let run = |threads| {
                 rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
                     let forward = conv_loops::forward(&x, &weight, &s, None);
-                    (forward, conv_loops::data_gradient(&dy, &weight, None, &s), conv_loops::weight_gradient(&x, &dy, &s))
+                    let dy = tensor(dy.clone(), [s.batch, s.out_channels, s.out_height(), s.out_width()]);
+                    let y = (dy.clone(), Activation::Relu6);
+                    let found = gradients(&x, Folded { weight: &weight, scale: Some(&scale) }, dy, Some(y), &s, true);
+                    (forward, found.x, found.weight, found.shift)
                 })
             };
             assert!(run(1) == run(3), "{s:?}");

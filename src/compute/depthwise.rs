@@ -2,14 +2,17 @@
 
 use rayon::prelude::*;
 
+use super::conv_gradients::{Folded, Gradients, Incoming};
 use super::conv_loops::Epilogue;
-use super::flex::with_scratch;
+use super::flex::{Shared, with_scratch};
 use super::im2col::ConvShape;
-use super::lanes::vectorised;
+use super::lanes::{self, vectorised};
 use super::planes::{BLOCK, Layout};
 
 /// Values of one task.
 const TASK: usize = 1 << 15;
+/// Values of an image that a task takes at a time where it takes the same channels of all images.
+const SMALL_TASK: usize = 1 << 11;
 
 /// Whether every channel is a group of its own with one output.
 pub(super) fn applies(s: &ConvShape) -> bool {
@@ -19,26 +22,28 @@ pub(super) fn applies(s: &ConvShape) -> bool {
 /// `out[t]` = Σ factor · `values[offset + t]` over the taps; `out` is a number of whole blocks.
 #[inline(always)]
 fn slide(values: &[f32], offsets: &[usize], factors: &[f32], out: &mut [f32]) {
-    const WIDE: usize = 4 * BLOCK;
-    let whole = out.len() / WIDE * WIDE;
-    let (wide, narrow) = out.split_at_mut(whole);
-    slide_blocks::<WIDE>(values, offsets, factors, wide);
-    slide_blocks::<BLOCK>(&values[whole..], offsets, factors, narrow);
+    // As many sums at once as are left: they do not wait for each other.
+    let done = slide_blocks::<{ 4 * BLOCK }>(values, offsets, factors, out, 0);
+    let done = slide_blocks::<{ 2 * BLOCK }>(values, offsets, factors, out, done);
+    slide_blocks::<BLOCK>(values, offsets, factors, out, done);
 }
 
-/// The same with sums of `N` values in registers.
+/// The same from `start` on with sums of `N` values in registers, and where that ends.
 #[inline(always)]
-fn slide_blocks<const N: usize>(values: &[f32], offsets: &[usize], factors: &[f32], out: &mut [f32]) {
-    for (block, out) in out.chunks_exact_mut(N).enumerate() {
+fn slide_blocks<const N: usize>(values: &[f32], offsets: &[usize], factors: &[f32], out: &mut [f32], start: usize) -> usize {
+    let blocks = out[start..].as_chunks_mut::<N>().0;
+    let end = start + blocks.len() * N;
+    for (block, out) in blocks.iter_mut().enumerate() {
         let mut sums = [0.0f32; N];
         for (offset, factor) in offsets.iter().zip(factors) {
-            let values = &values[offset + block * N..][..N];
+            let values = &values[offset + start + block * N..][..N];
             for lane in 0..N {
                 sums[lane] += factor * values[lane];
             }
         }
-        out.copy_from_slice(&sums);
+        *out = sums;
     }
+    end
 }
 
 /// The place of each tap.
@@ -46,15 +51,11 @@ fn tap_offsets(s: &ConvShape, layout: &Layout) -> Vec<usize> {
     (0..s.taps()).map(|tap| layout.offset(tap / s.kernel[1], tap % s.kernel[1])).collect()
 }
 
-fn planes_per_task(s: &ConvShape) -> usize {
-    (TASK / s.pixels()).max(1)
-}
-
 /// y `[batch, channels, out_height, out_width]` = epilogue(x * weight).
 pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
     let layout = Layout::new(s);
     let offsets = tap_offsets(s, &layout);
-    let per_task = planes_per_task(s);
+    let per_task = (TASK / s.pixels()).max(1);
     let mut y = vec![0.0; s.batch * s.channels * s.out_pixels()];
     let tasks = y.par_chunks_mut(per_task * s.out_pixels()).zip(x.par_chunks(per_task * s.pixels()));
     tasks.enumerate().for_each(|(task, (y, x))| {
@@ -69,100 +70,120 @@ pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option
                     || {
                         layout.split(x, parts);
                         slide(parts, &offsets, kernel, out);
-                        for (y, out) in y.chunks_exact_mut(layout.out_width).zip(layout.out_rows(out)) {
-                            y.copy_from_slice(out);
+                        layout.gather(out, y);
+                        if let Some(epilogue) = epilogue {
+                            epilogue.apply_inlined(channel, y);
                         }
                     },
                 );
-                if let Some(epilogue) = epilogue {
-                    epilogue.apply(channel, y);
-                }
             }
         });
     });
     y
 }
 
-/// The gradient of x from the gradient of x * (weight * scale).
-pub(super) fn data_gradient(dy: &[f32], weight: &[f32], scale: Option<&[f32]>, s: &ConvShape) -> Vec<f32> {
-    let layout = Layout::new(s);
-    let per_task = planes_per_task(s);
-    // Each part of the map collects the taps that fall into it, from an output map with zeros before and after.
-    let lead = layout.offset_in_part(s.kernel[0] - 1, s.kernel[1] - 1);
-    let taps_of_part = |part: usize| {
-        let in_part = |tap: &usize| (tap / s.kernel[1] % s.stride, tap % s.kernel[1] % s.stride) == (part / s.stride, part % s.stride);
-        (0..s.taps()).filter(in_part).collect::<Vec<_>>()
-    };
-    let taps: Vec<Vec<usize>> = (0..s.stride * s.stride).map(taps_of_part).collect();
-    let offset = |tap: &usize| lead - layout.offset_in_part(tap / s.kernel[1], tap % s.kernel[1]);
-    let offsets: Vec<Vec<usize>> = taps.iter().map(|taps| taps.iter().map(offset).collect()).collect();
-    let mut dx = vec![0.0; s.batch * s.channels * s.pixels()];
-    let tasks = dx.par_chunks_mut(per_task * s.pixels()).zip(dy.par_chunks(per_task * s.out_pixels()));
-    tasks.enumerate().for_each(|(task, (dx, dy))| {
-        let spread_len = lead + layout.out_len().max(layout.part_len());
-        with_scratch(layout.len() + spread_len, |scratch| {
-            let (parts, spread) = scratch.split_at_mut(layout.len());
-            spread.fill(0.0);
-            let mut factors = Vec::with_capacity(s.taps());
-            for (plane, (dx, dy)) in dx.chunks_exact_mut(s.pixels()).zip(dy.chunks_exact(s.out_pixels())).enumerate() {
-                let channel = (task * per_task + plane) % s.channels;
-                let kernel = &weight[channel * s.taps()..][..s.taps()];
-                let scale = scale.map_or(1.0, |scale| scale[channel]);
-                layout.spread(dy, &mut spread[lead..lead + layout.out_len()]);
-                for (part, (taps, offsets)) in taps.iter().zip(&offsets).enumerate() {
-                    factors.clear();
-                    factors.extend(taps.iter().map(|tap| scale * kernel[*tap]));
-                    let to = &mut parts[part * layout.part_len()..][..layout.part_len()];
-                    vectorised(
-                        #[inline(always)]
-                        || slide(spread, offsets, &factors, to),
-                    );
-                }
-                layout.join(parts, dx);
-            }
-        });
-    });
-    dx
+/// The taps that fall into each part of the input map, and where each finds its values in an output map with `lead` zeros before it.
+struct Turned {
+    lead: usize,
+    parts: Vec<(Vec<usize>, Vec<usize>)>,
 }
 
-/// The gradient of the weight `[channels, 1, kh, kw]`, summed over the batch in a fixed order.
-pub(super) fn weight_gradient(x: &[f32], dy: &[f32], s: &ConvShape) -> Vec<f32> {
+impl Turned {
+    fn new(s: &ConvShape, layout: &Layout) -> Self {
+        let lead = layout.offset_in_part(s.kernel[0] - 1, s.kernel[1] - 1);
+        let place = |tap: usize| [tap / s.kernel[1], tap % s.kernel[1]];
+        let part = |part: usize| {
+            let taps = (0..s.taps()).filter(|&tap| place(tap).map(|at| at % s.stride) == [part / s.stride, part % s.stride]);
+            let taps: Vec<usize> = taps.collect();
+            let offsets = taps.iter().map(|&tap| lead - layout.offset_in_part(place(tap)[0], place(tap)[1])).collect();
+            (taps, offsets)
+        };
+        Self { lead, parts: (0..s.stride * s.stride).map(part).collect() }
+    }
+}
+
+/// The gradients of activation(scale * (x * weight) + shift), each map of the batch looked at once.
+pub(super) fn gradients(x: &[f32], folded: Folded, incoming: Incoming, s: &ConvShape, of_x: bool) -> Gradients {
     let layout = Layout::new(s);
-    let offsets = tap_offsets(s, &layout);
-    let mut dw = vec![0.0; s.channels * s.taps()];
-    dw.par_chunks_mut(s.taps()).enumerate().for_each(|(channel, dw)| {
-        with_scratch(layout.len() + layout.out_len() + s.taps() * BLOCK, |scratch| {
+    let (offsets, turned) = (tap_offsets(s, &layout), Turned::new(s, &layout));
+    let spread_len = turned.lead + layout.out_len().max(layout.part_len());
+    // Channels that lie side by side share a task where maps are small.
+    let per_task = (SMALL_TASK / s.pixels()).clamp(1, 16);
+    let mut dx = vec![0.0; if of_x { s.batch * s.channels * s.pixels() } else { 0 }];
+    let (mut dw, mut shift) = (vec![0.0; s.channels * s.taps()], vec![0.0; s.channels]);
+    let shared_dx = Shared::new(&mut dx);
+    dw.par_chunks_mut(per_task * s.taps()).zip(shift.par_chunks_mut(per_task)).enumerate().for_each(|(task, (dw, shift))| {
+        let channels = task * per_task..task * per_task + shift.len();
+        // The kernels turned around, part by part.
+        let factors: Vec<f32> = channels
+            .clone()
+            .flat_map(|channel| {
+                let kernel = &folded.weight[channel * s.taps()..][..s.taps()];
+                let scale = folded.scale.map_or(1.0, |scale| scale[channel]);
+                turned.parts.iter().flat_map(move |(taps, _)| taps.iter().map(move |&tap| scale * kernel[tap]))
+            })
+            .collect();
+        let mut totals = vec![0.0f64; shift.len()];
+        with_scratch(2 * layout.len() + spread_len + s.out_pixels() + dw.len() * BLOCK, |scratch| {
             scratch.fill(0.0);
             let (parts, scratch) = scratch.split_at_mut(layout.len());
-            let (spread, sums) = scratch.split_at_mut(layout.out_len());
+            let (dx_parts, scratch) = scratch.split_at_mut(layout.len());
+            let (spread, scratch) = scratch.split_at_mut(spread_len);
+            let (dz, sums) = scratch.split_at_mut(s.out_pixels());
             for n in 0..s.batch {
-                let plane = n * s.channels + channel;
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        layout.split(&x[plane * s.pixels()..][..s.pixels()], parts);
-                        layout.spread(&dy[plane * s.out_pixels()..][..s.out_pixels()], spread);
-                        let rows = sums.chunks_exact_mut(s.kernel[1] * BLOCK).zip(offsets.chunks_exact(s.kernel[1]));
-                        for (sums, offsets) in rows {
-                            match offsets {
-                                [a, b, c] => add_products(spread, parts, [*a, *b, *c], sums),
-                                [a, b, c, d, e] => add_products(spread, parts, [*a, *b, *c, *d, *e], sums),
-                                _ => {
-                                    for (offset, sums) in offsets.iter().zip(sums.chunks_exact_mut(BLOCK)) {
-                                        add_products(spread, parts, [*offset], sums);
-                                    }
+                for (place, channel) in channels.clone().enumerate() {
+                    let plane = n * s.channels + channel;
+                    let x = &x[plane * s.pixels()..][..s.pixels()];
+                    let sums = &mut sums[place * s.taps() * BLOCK..][..s.taps() * BLOCK];
+                    let mut factors = &factors[place * s.taps()..][..s.taps()];
+                    // SAFETY: a channel's maps belong to its task alone.
+                    let mut dx = of_x.then(|| unsafe { shared_dx.slice(plane * s.pixels(), s.pixels()) });
+                    totals[place] += vectorised(
+                        #[inline(always)]
+                        || {
+                            let out = &mut spread[turned.lead..][..layout.out_len()];
+                            incoming.copy(plane * s.out_pixels(), dz);
+                            layout.spread(dz, out);
+                            layout.split(x, parts);
+                            add_all_products(out, parts, &offsets, s.kernel[1], sums);
+                            if let Some(dx) = &mut dx {
+                                for ((_, offsets), to) in turned.parts.iter().zip(dx_parts.chunks_exact_mut(layout.part_len())) {
+                                    let (of_part, rest) = factors.split_at(offsets.len());
+                                    factors = rest;
+                                    slide(spread, offsets, of_part, to);
                                 }
+                                layout.join(dx_parts, dx);
                             }
-                        }
-                    },
-                );
+                            f64::from(lanes::inlined_sum(dz))
+                        },
+                    );
+                }
             }
             for (dw, sums) in dw.iter_mut().zip(sums.chunks_exact(BLOCK)) {
                 *dw = sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() as f32;
             }
         });
+        for (shift, total) in shift.iter_mut().zip(totals) {
+            *shift = total as f32;
+        }
     });
-    dw
+    Gradients { x: of_x.then_some(dx), weight: dw, shift }
+}
+
+/// Adds the products of `a` with `values` from each tap's offset on to the sixteen running sums of the tap, a kernel's row at a time.
+#[inline(always)]
+fn add_all_products(a: &[f32], values: &[f32], offsets: &[usize], columns: usize, sums: &mut [f32]) {
+    for (sums, offsets) in sums.chunks_exact_mut(columns * BLOCK).zip(offsets.chunks_exact(columns)) {
+        match offsets {
+            [a0, a1, a2] => add_products(a, values, [*a0, *a1, *a2], sums),
+            [a0, a1, a2, a3, a4] => add_products(a, values, [*a0, *a1, *a2, *a3, *a4], sums),
+            _ => {
+                for (offset, sums) in offsets.iter().zip(sums.chunks_exact_mut(BLOCK)) {
+                    add_products(a, values, [*offset], sums);
+                }
+            }
+        }
+    }
 }
 
 /// Adds the products of `a` with `values` from each offset on to that offset's sixteen running sums.

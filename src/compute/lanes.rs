@@ -80,6 +80,12 @@ pub(super) fn sum(a: &[f32]) -> f32 {
     sum_of(a, a, |a, _| a)
 }
 
+/// Σ a inside of a vectorised closure.
+#[inline(always)]
+pub(super) fn inlined_sum(a: &[f32]) -> f32 {
+    lanes(a, a, |a, _| a)
+}
+
 /// Applies `f` to each value, with the machine's vector instructions.
 #[inline(always)]
 pub(super) fn map(from: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {

@@ -4,8 +4,8 @@
 //! composed of burn's operators, so that a network is written once. Results do not depend on the number of threads: work is
 //! split by shape alone, and every sum has a fixed order.
 //!
-//! - [`conv2d`], [`conv2d_scaled`]: convolution, also with a frozen batch norm folded in (`conv` on tensors, `conv_loops` through
-//!   matrix products with `im2col` and `gemm`, `winograd` for most 3 × 3, `depthwise` by `planes`)
+//! - [`conv2d`], [`conv2d_scaled`]: convolution, also with a frozen batch norm folded in (`conv` on tensors, `conv_loops` and
+//!   `conv_gradients` through matrix products with `im2col` and `gemm`, `winograd` for most 3 × 3, `depthwise` by `planes`)
 //! - [`batch_norm`]: batch statistics, scale, shift and activation in one pass
 //! - [`linear`], [`batch_norm_rows`]: what a perceptron is made of
 //! - [`scale_shift`]: a frozen batch norm that no convolution precedes
@@ -22,6 +22,7 @@ mod batch_norm_rows;
 #[cfg(test)]
 mod check;
 mod conv;
+mod conv_gradients;
 mod conv_loops;
 mod depthwise;
 mod flex;

@@ -68,15 +68,22 @@ impl Layout {
     }
 
     /// The parts of `plane` `[height, width]`; `to` holds `len()` values, which already are the padding.
+    #[inline(always)]
     pub(super) fn split(&self, plane: &[f32], to: &mut [f32]) {
         for (i, row) in plane.chunks_exact(self.width).enumerate() {
             for phase in 0..self.stride {
                 let (first, start) = self.row(i, phase);
-                if self.stride == 1 {
-                    to[start..start + self.width].copy_from_slice(row);
-                } else if first < self.width {
-                    for (to, from) in to[start..].iter_mut().zip(row[first..].iter().step_by(self.stride)) {
-                        *to = *from;
+                match self.stride {
+                    1 => copy_row(row, &mut to[start..start + self.width]),
+                    2 => {
+                        let (pairs, last) = row.get(first..).unwrap_or_default().as_chunks::<2>();
+                        let (to, after) = to[start..].split_at_mut(pairs.len());
+                        to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+                        after.iter_mut().zip(last).for_each(|(to, last)| *to = *last);
+                    }
+                    stride => {
+                        let values = row.get(first..).unwrap_or_default().iter().step_by(stride);
+                        to[start..].iter_mut().zip(values).for_each(|(to, value)| *to = *value);
                     }
                 }
             }
@@ -84,15 +91,22 @@ impl Layout {
     }
 
     /// The inverse of [`Layout::split`].
+    #[inline(always)]
     pub(super) fn join(&self, from: &[f32], plane: &mut [f32]) {
         for (i, row) in plane.chunks_exact_mut(self.width).enumerate() {
             for phase in 0..self.stride {
                 let (first, start) = self.row(i, phase);
-                if self.stride == 1 {
-                    row.copy_from_slice(&from[start..start + self.width]);
-                } else if first < self.width {
-                    for (to, from) in row[first..].iter_mut().step_by(self.stride).zip(&from[start..]) {
-                        *to = *from;
+                match self.stride {
+                    1 => copy_row(&from[start..start + self.width], row),
+                    2 => {
+                        let (pairs, last) = row.get_mut(first..).unwrap_or_default().as_chunks_mut::<2>();
+                        let (from, after) = from[start..].split_at(pairs.len());
+                        pairs.iter_mut().zip(from).for_each(|(pair, from)| pair[0] = *from);
+                        last.iter_mut().zip(after).for_each(|(last, from)| *last = *from);
+                    }
+                    stride => {
+                        let values = row.get_mut(first..).unwrap_or_default().iter_mut().step_by(stride);
+                        values.zip(&from[start..]).for_each(|(to, from)| *to = *from);
                     }
                 }
             }
@@ -106,17 +120,38 @@ impl Layout {
 
     /// `out` `[out_height, out_width]` with the common pitch; the values between the rows of `to` become zero, those after the last are
     /// left.
+    #[inline(always)]
     pub(super) fn spread(&self, out: &[f32], to: &mut [f32]) {
         for (to, from) in to.chunks_mut(self.pitch).zip(out.chunks_exact(self.out_width)) {
-            to[..self.out_width].copy_from_slice(from);
+            copy_row(from, &mut to[..self.out_width]);
             to[self.out_width..].fill(0.0);
         }
     }
 
-    /// The rows of an output map with the common pitch.
-    pub(super) fn out_rows<'a>(&self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
-        let width = self.out_width;
-        values.chunks_exact(self.pitch).map(move |row| &row[..width])
+    /// The inverse of [`Layout::spread`].
+    #[inline(always)]
+    pub(super) fn gather(&self, from: &[f32], out: &mut [f32]) {
+        for (out, from) in out.chunks_exact_mut(self.out_width).zip(from.chunks(self.pitch)) {
+            copy_row(&from[..self.out_width], out);
+        }
+    }
+}
+
+/// `to` = `from`, of equal length. The rows of small maps are shorter than the call of a general copy takes.
+#[inline(always)]
+pub(super) fn copy_row(from: &[f32], to: &mut [f32]) {
+    #[inline(always)]
+    fn fixed<const N: usize>(from: &[f32], to: &mut [f32]) {
+        if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+            *to = *from;
+        }
+    }
+    match from.len() {
+        4 => fixed::<4>(from, to),
+        8 => fixed::<8>(from, to),
+        16 => fixed::<16>(from, to),
+        32 => fixed::<32>(from, to),
+        _ => to.copy_from_slice(from),
     }
 }
 

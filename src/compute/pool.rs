@@ -123,9 +123,7 @@ fn forward(x: &[f32], s: &ConvShape) -> Vec<f32> {
                                 *largest = if *value > *largest || value.is_nan() { *value } else { *largest };
                             }
                         }
-                        for (y, out) in y.chunks_exact_mut(layout.out_width).zip(layout.out_rows(out)) {
-                            y.copy_from_slice(out);
-                        }
+                        layout.gather(out, y);
                     },
                 );
             }
