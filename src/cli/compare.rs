@@ -38,6 +38,9 @@ pub struct Arguments {
     /// Divides the training classes into so many folds; seed s validates on fold s modulo this [default: the configuration's validation classes]
     #[arg(long, value_name = "K")]
     folds: Option<usize>,
+    /// Runs at once, each with its share of the cores
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
     /// What the table shows
     #[arg(long, value_name = "METRIC,…", value_delimiter = ',', default_values = ["recall@1", "map@r"])]
     metrics: Vec<String>,
@@ -56,6 +59,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.folds.is_some_and(|folds| folds < 2) {
         bail!("--folds is {}, expected at least 2", arguments.folds.unwrap_or_default());
     }
+    if arguments.jobs == 0 {
+        bail!("--jobs is 0, expected at least 1");
+    }
     let base = match &arguments.config {
         Some(path) => config::read_layer(path)?,
         None => toml::from_str(EMOJI).context("the embedded configuration")?,
@@ -71,27 +77,27 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
-    let total = arms.len() * seeds.len();
-    let mut runs = Vec::with_capacity(total);
     // Seed by seed, so that a comparison that is cut short has whole pairs.
-    for &seed in &seeds {
-        for (index, arm) in arms.iter().enumerate() {
-            let folder = run::folder(&arguments.out, arm, seed);
-            eprintln!("{}/{total}  {}  seed {seed}", runs.len() + 1, arm.name);
-            let settings = settings(arm, seed);
-            let resolved = grid::resolve(&base, &settings)?;
-            let made = run::make(&program, arguments.config.as_deref(), &settings, &resolved, &folder);
-            if stop.load(Ordering::Relaxed) {
-                eprintln!("stopped; the same command goes on");
-                return Ok(ExitCode::from(INTERRUPTED));
-            }
-            let run = Run { arm: index, seed, folder, metrics: made? };
-            let shown =
-                arguments.metrics.iter().filter_map(|name| table::figures(&run).get(name).map(|value| format!("{name} {value:.4}")));
-            eprintln!("    {}  {:.1} s", shown.collect::<Vec<_>>().join("  "), run.metrics.seconds);
-            runs.push(run);
-        }
+    let wanted: Vec<(u64, usize)> = seeds.iter().flat_map(|&seed| (0..arms.len()).map(move |arm| (seed, arm))).collect();
+    let threads = run::threads_each(arguments.jobs);
+    let make = |number: usize, &(seed, arm): &(u64, usize)| -> Result<Run> {
+        let (index, arm) = (arm, &arms[arm]);
+        eprintln!("{}/{}  {}  seed {seed}", number + 1, wanted.len(), arm.name);
+        let folder = run::folder(&arguments.out, arm, seed);
+        let settings = settings(arm, seed);
+        let resolved = grid::resolve(&base, &settings)?;
+        let metrics = run::make(&program, arguments.config.as_deref(), &settings, &resolved, threads, &folder)?;
+        let run = Run { arm: index, seed, folder, metrics };
+        let shown = arguments.metrics.iter().filter_map(|name| table::figures(&run).get(name).map(|value| format!("{name} {value:.4}")));
+        eprintln!("    {}  seed {seed}  {}  {:.1} s", arm.name, shown.collect::<Vec<_>>().join("  "), run.metrics.seconds);
+        Ok(run)
+    };
+    let made = run::at_once(arguments.jobs, &wanted, &stop, make);
+    if stop.load(Ordering::Relaxed) {
+        eprintln!("stopped; the same command goes on");
+        return Ok(ExitCode::from(INTERRUPTED));
     }
+    let mut runs = made?;
     runs.sort_by_key(|run| run.arm);
 
     let rows = table::rows(&arms, &runs, &arguments.metrics)?;

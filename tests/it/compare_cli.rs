@@ -64,6 +64,10 @@ fn runs_are_paired_by_seed_and_not_made_twice() {
     let before = written();
     assert_eq!(printed(&words), first);
     assert_eq!(written(), before);
+    // Two at once make the same runs, and the same tables of them.
+    fs::remove_dir_all(out.join("enabled=true")).unwrap();
+    printed(&[&words[..], &["--jobs", "2"]].concat());
+    assert_eq!(arm("true"), on);
     assert!(
         refused(&[words, vec!["--set", "encoder.dim=6"]].concat()).contains("another configuration: encoder.dim is 8 there and 6 here")
     );
@@ -79,5 +83,6 @@ fn mistakes_are_told_before_anything_runs() {
     assert!(compare(&["--vary", "seed"]).contains("expected section.key=value"));
     assert!(compare(&["--vary", "train.epochs=1,2", "--seeds", "4..2"]).contains("4..2"));
     assert!(compare(&["--vary", "train.epochs=1,2", "--folds", "1"]).contains("--folds"));
+    assert!(compare(&["--vary", "train.epochs=1,2", "--jobs", "0"]).contains("--jobs is 0"));
     assert!(!Path::new(out).exists());
 }
