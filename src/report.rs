@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
-
 use crate::backbone::weights::read_safetensors;
 use crate::config::RunConfig;
 use crate::error::{AtPath, Error, Result};
@@ -13,7 +11,7 @@ use crate::evaluate::{Embeddings, map};
 use crate::page::{
     Axis, Html, Line, Lines, Page, Point, Shape, Tile, beside, decimal, details, lines, preformatted, scatter, sheet, switch, table, tiles,
 };
-use crate::train::Metrics;
+use crate::train::{Metrics, journal};
 
 /// Most points of a curve; longer ones show means of neighbours.
 const POINTS: usize = 300;
@@ -28,7 +26,7 @@ type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 pub fn report(folder: &Path) -> Result<Page> {
     let config = RunConfig::load(&folder.join("config.toml"))?;
     let metrics = Metrics::read(folder)?;
-    let curves = journal(&folder.join("journal.jsonl"))?;
+    let curves = curves(&folder.join("journal.jsonl"))?;
     let mut page = Page::new("Training report", &format!("{}, seed {}", folder.display(), config.seed));
 
     page.section("Result", result(metrics.as_ref(), &curves));
@@ -49,36 +47,17 @@ pub fn report(folder: &Path) -> Result<Page> {
 }
 
 /// Every number in the journal, by its path in the line.
-fn journal(path: &Path) -> Result<Curves> {
-    let text = fs::read_to_string(path).at(path)?;
-    let parsed: Vec<Value> = text
-        .lines()
-        .enumerate()
-        .map(|(number, line)| serde_json::from_str(line).map_err(|error| Error::format(path, format!("line {}: {error}", number + 1))))
-        .collect::<Result<_>>()?;
-    let number = |line: &Value, key: &str| line.get(key).and_then(Value::as_f64);
-    let steps = parsed.iter().filter_map(|line| number(line, "step")).fold(0.0, f64::max) + 1.0;
+fn curves(path: &Path) -> Result<Curves> {
+    let lines = journal::read(path)?;
+    let steps = lines.iter().filter_map(|line| line.get("step")?.as_u64()).max().map_or(1, |last| last.saturating_add(1));
     let mut curves = Curves::new();
-    for line in &parsed {
-        let at = match (number(line, "epochs"), number(line, "epoch"), number(line, "step")) {
-            (Some(epochs), ..) => epochs,
-            (_, Some(epoch), Some(step)) => epoch + step / steps,
-            (_, Some(epoch), None) => epoch + 1.0,
-            _ => continue,
-        };
-        for part in ["terms", "validation", "doctor"] {
-            collect(line.get(part).unwrap_or(&Value::Null), part, at, &mut curves);
+    for line in &lines {
+        let Some(updates) = journal::updates(line, steps) else { continue };
+        for (name, value) in journal::numbers(line) {
+            curves.entry(name).or_default().push((updates as f64 / steps as f64, value));
         }
     }
     Ok(curves)
-}
-
-fn collect(value: &Value, name: &str, at: f64, curves: &mut Curves) {
-    match value {
-        Value::Number(number) => curves.entry(name.to_owned()).or_default().push((at, number.as_f64().unwrap_or(f64::NAN))),
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| collect(value, &format!("{name}.{key}"), at, curves)),
-        _ => {}
-    }
 }
 
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -126,32 +105,32 @@ fn result(metrics: Option<&Metrics>, curves: &Curves) -> Vec<Html> {
         let columns: Vec<&str> = [""].into_iter().chain(names.iter().map(|name| name.as_str())).collect();
         parts.push(table(&columns, &rows));
     }
-    let validation = [("recall@1", "validation.recall@1"), ("map@r", "validation.map@r")];
+    let validation = [("recall@1", "validation/recall@1"), ("map@r", "validation/map@r")];
     parts.extend(chart("Validation classes", Axis::linear("figure"), &validation, curves));
     parts
 }
 
 fn terms(curves: &Curves) -> Vec<Html> {
     let charts = [
-        chart("Proxy loss", Axis::linear("loss"), &[("proxy loss", "terms.proxy_loss")], curves),
+        chart("Proxy loss", Axis::linear("loss"), &[("proxy loss", "terms/proxy_loss")], curves),
         chart(
             "Domain discriminator, L_u",
             Axis::linear("cross-entropy; 3.30 is chance for three domains"),
-            &[("L_u", "terms.domain")],
+            &[("L_u", "terms/domain")],
             curves,
         ),
-        chart("Labelling risk, L_s", Axis::linear("2 × cross-entropy"), &[("L_s", "terms.risk")], curves),
-        chart("Discrepancy, L_dis", Axis::linear("half the nuclear-norm discrepancy"), &[("L_dis", "terms.discrepancy")], curves),
+        chart("Labelling risk, L_s", Axis::linear("2 × cross-entropy"), &[("L_s", "terms/risk")], curves),
+        chart("Discrepancy, L_dis", Axis::linear("half the nuclear-norm discrepancy"), &[("L_dis", "terms/discrepancy")], curves),
         chart(
             "Domains recognised",
             Axis::linear("share; 0.33 is chance for three domains").between(0.0, 1.0),
-            &[("accuracy", "terms.domain_accuracy")],
+            &[("accuracy", "terms/domain_accuracy")],
             curves,
         ),
         bound(curves),
     ];
     let pulls = |place: &str| {
-        let keys = ["proxy_loss", "domain", "risk", "discrepancy"].map(|term| format!("terms.pulls.{term}.{place}"));
+        let keys = ["proxy_loss", "domain", "risk", "discrepancy"].map(|term| format!("terms/pulls/{term}/{place}"));
         let named: Vec<(&str, &str)> =
             ["proxy loss", "domain", "labelling risk", "discrepancy"].into_iter().zip(keys.iter().map(String::as_str)).collect();
         chart(&format!("Pull at the {place}"), Axis::logarithmic("norm of the weighted gradient"), &named, curves)
@@ -161,11 +140,11 @@ fn terms(curves: &Curves) -> Vec<Html> {
 
 /// Labelling risk, discrepancy and their sum: the terms that bound the risk on mixtures.
 fn bound(curves: &Curves) -> Option<Html> {
-    let (risk, discrepancy) = (curves.get("terms.risk")?, curves.get("terms.discrepancy")?);
+    let (risk, discrepancy) = (curves.get("terms/risk")?, curves.get("terms/discrepancy")?);
     let mut with_sum = curves.clone();
     let sum = risk.iter().zip(discrepancy).map(|(risk, discrepancy)| (risk.0, risk.1 + discrepancy.1));
     with_sum.insert("sum".to_owned(), sum.collect());
-    let named = [("L_s", "terms.risk"), ("L_dis", "terms.discrepancy"), ("L_s + L_dis", "sum")];
+    let named = [("L_s", "terms/risk"), ("L_dis", "terms/discrepancy"), ("L_s + L_dis", "sum")];
     chart("Risk and divergence", Axis::linear("value"), &named, &with_sum)
 }
 
@@ -174,32 +153,32 @@ fn gauges(curves: &Curves) -> Vec<Html> {
         chart(
             "Gap between samples and their proxies",
             Axis::linear("distance"),
-            &[("MMD", "doctor.mmd"), ("sliced Wasserstein", "doctor.sliced_wasserstein")],
+            &[("MMD", "doctor/mmd"), ("sliced Wasserstein", "doctor/sliced_wasserstein")],
             curves,
         ),
         chart(
             "A fresh probe tells samples from proxies",
             Axis::linear("accuracy; 0.5 without a gap").between(0.4, 1.0),
-            &[("accuracy", "doctor.probe_accuracy")],
+            &[("accuracy", "doctor/probe_accuracy")],
             curves,
         ),
-        chart("Cosine of a sample and its proxy", Axis::linear("cosine"), &[("cosine", "doctor.own_cosine")], curves),
+        chart("Cosine of a sample and its proxy", Axis::linear("cosine"), &[("cosine", "doctor/own_cosine")], curves),
         chart(
             "Effective rank",
             Axis::linear("directions"),
-            &[("samples", "doctor.effective_rank"), ("proxies", "doctor.proxy_effective_rank")],
+            &[("samples", "doctor/effective_rank"), ("proxies", "doctor/proxy_effective_rank")],
             curves,
         ),
         chart(
             "Proxies in trouble",
             Axis::linear("share").between(0.0, 1.0),
-            &[("dead", "doctor.dead"), ("colliding", "doctor.colliding")],
+            &[("dead", "doctor/dead"), ("colliding", "doctor/colliding")],
             curves,
         ),
         chart(
             "Largest direction's share of variance",
             Axis::linear("share").between(0.0, 1.0),
-            &[("samples", "doctor.largest_share")],
+            &[("samples", "doctor/largest_share")],
             curves,
         ),
     ];

@@ -26,7 +26,14 @@ impl Default for SamplerConfig {
     }
 }
 
-/// The batches of one epoch as indices into `labels`: `labels.len() / batch_size` of them, at least one.
+impl SamplerConfig {
+    /// Batches in an epoch of so many pictures: as many as they fill, at least one.
+    pub fn steps(&self, pictures: usize) -> usize {
+        (pictures / self.batch_size).max(1)
+    }
+}
+
+/// The batches of one epoch as indices into `labels`, [`SamplerConfig::steps`] of them.
 ///
 /// A batch lists the pictures of one class next to each other. Without replacement no class comes twice in a batch, every class comes
 /// equally often over the epoch (give or take one), and no picture comes twice in a batch unless its class has fewer than
@@ -56,7 +63,7 @@ pub fn epoch_batches(labels: &[usize], config: &SamplerConfig, seed: u64, epoch:
         )));
     }
     let mut deck = Deck::new(members.len());
-    let batches = (0..(labels.len() / batch_size).max(1)).map(|step| {
+    let batches = (0..config.steps(labels.len())).map(|step| {
         let mut rng = generator(seed, Purpose::Sample, epoch, step, 0);
         let classes = match replacement {
             true => (0..classes_per_batch).map(|_| rng.random_range(0..members.len())).collect(),

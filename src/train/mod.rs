@@ -15,6 +15,7 @@ mod report;
 pub mod schedule;
 mod start;
 pub mod step;
+mod tensorboard;
 pub mod tune;
 
 use std::fs::{self, File};
@@ -196,7 +197,8 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
         best = Some(Best { epoch: None, value: before.untrained.means.map_at_r });
         checkpoint::save(folder, "best", Header::new(at, best, 0, 0.0, classes), &learner)?;
     }
-    let mut journal = Journal::open(folder, journaled)?;
+    let steps = sampler.steps(labels.len());
+    let mut journal = Journal::open(folder, journaled, steps)?;
     let started = Instant::now();
     let spent = |before: f64| before + started.elapsed().as_secs_f64();
 
@@ -213,7 +215,6 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     let mut record = Record::default();
     while at.epoch < config.train.epochs {
         let batches = epoch_batches(&labels, &sampler, config.seed, at.epoch)?;
-        let steps = batches.len();
         for batch in train.batches(&base, batches, at) {
             let (input, labels) = batch?;
             let recording = at.step % config.train.journal_every == 0;
@@ -283,6 +284,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     report::neighbours(&chosen, test, config, &device, &folder.join("neighbours.png"))?;
     let model = Model { config: config.encoder.clone(), preprocess: config.preprocess.clone(), encoder: chosen };
     model.save(&folder.join("model"), &report::model_card(config, &metrics))?;
+    journal.write(&json!({ "epochs": config.train.epochs, "metrics": metrics }))?;
     metrics.write(folder)?;
     Ok(Outcome::Finished(metrics))
 }
@@ -370,17 +372,13 @@ pub fn evaluate(encoder: &Encoder, dataset: &Arc<Dataset>, config: &RunConfig, d
 /// For data that cannot be read or are too few.
 pub fn plan(config: &RunConfig) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    let loaded = prepare(config, &mut |event| {
+    let mut note = |event: Event| {
         if let Event::Note(note) = event {
             lines.push(note);
         }
-    })?;
-    let train = loaded.splits.train;
-    let sampler = fitting(&config.sampler, train.classes.len(), &mut |event| {
-        if let Event::Note(note) = event {
-            lines.push(note);
-        }
-    });
+    };
+    let train = prepare(config, &mut note)?.splits.train;
+    let sampler = fitting(&config.sampler, train.classes.len(), &mut note);
     let steps = epoch_batches(&train.labels(), &sampler, config.seed, 0)?.len();
     let mut init = Initializer::new(&config.device.open(), config.seed);
     let encoder = config.encoder.init(&mut init);

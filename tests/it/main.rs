@@ -17,4 +17,5 @@ mod loss_golden;
 mod losses;
 mod roles;
 mod runs;
+mod tensorboard;
 mod tiny;

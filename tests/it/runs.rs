@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::tensorboard::{Scalar, scalars};
+
 const TINY: [&str; 9] = [
     "preprocess.resize=16",
     "preprocess.crop=16",
@@ -41,9 +43,16 @@ fn metrics(folder: &Path) -> Value {
     metrics
 }
 
+/// What TensorBoard shows of a run, without what it cost.
+fn shown(folder: &Path) -> Vec<Scalar> {
+    let cost = ["seconds", "metrics/seconds", "metrics/cpu_seconds", "metrics/peak_memory_gib"];
+    scalars(folder).into_iter().filter(|(_, tag, _)| !cost.contains(&tag.as_str())).collect()
+}
+
 /// Everything but the clock is the same, down to the optimizers' moments.
 fn assert_same(a: &Path, b: &Path) {
     assert_eq!(metrics(a), metrics(b));
+    assert_eq!(shown(a), shown(b));
     let files = ["model/model.safetensors", "checkpoints/last/proxies.safetensors", "checkpoints/last/adam-encoder.safetensors"];
     for file in files.into_iter().chain(["checkpoints/last/discriminators.safetensors", "checkpoints/last/adam-discriminators.safetensors"])
     {
