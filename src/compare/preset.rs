@@ -117,6 +117,8 @@ impl Preset {
                 ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
                 ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
                 ("all", &[]),
+                ("one discriminator step", &["dada.d_steps=1"]),
+                ("reversal", &["dada.update=reversal"]),
             ]),
         }
     }
