@@ -17,7 +17,7 @@ use crate::train::{Metrics, journal};
 const POINTS: usize = 300;
 
 /// Curves by name: (epochs, value).
-type Curves = BTreeMap<String, Vec<(f64, f64)>>;
+pub type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 
 /// Makes the page from what the run folder holds; a run that is not finished has no figures yet.
 ///
@@ -26,7 +26,7 @@ type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 pub fn report(folder: &Path) -> Result<Page> {
     let config = RunConfig::load(&folder.join("config.toml"))?;
     let metrics = Metrics::read(folder)?;
-    let curves = curves(&folder.join("journal.jsonl"))?;
+    let curves = curves(folder)?;
     let mut page = Page::new("Training report", &format!("{}, seed {}", folder.display(), config.seed));
 
     page.section("Result", result(metrics.as_ref(), &curves));
@@ -46,9 +46,12 @@ pub fn report(folder: &Path) -> Result<Page> {
     Ok(page)
 }
 
-/// Every number in the journal, by its path in the line.
-fn curves(path: &Path) -> Result<Curves> {
-    let lines = journal::read(path)?;
+/// Every number in the journal of a run folder, by its path in the line.
+///
+/// # Errors
+/// When the folder has no journal, or one that cannot be read.
+pub fn curves(folder: &Path) -> Result<Curves> {
+    let lines = journal::read(&folder.join("journal.jsonl"))?;
     let steps = lines.iter().filter_map(|line| line.get("step")?.as_u64()).max().map_or(1, |last| last.saturating_add(1));
     let mut curves = Curves::new();
     for line in &lines {

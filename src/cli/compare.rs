@@ -104,7 +104,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let command: Vec<String> = std::env::args().skip(1).collect();
     let made = format!("dada {}", command.join(" "));
     table::write(&arguments.out, &format!("`{made}`"), &rows, &arms, &runs)?;
-    page::page(&made, &rows, &arms, &runs).write(&arguments.out.join("comparison.html"))?;
+    page::page(&made, &rows, &arms, &runs)?.write(&arguments.out.join("comparison.html"))?;
     println!("\n{}", table::markdown(&rows));
     println!(
         "{} seeds; ± is the standard deviation over them, a difference is from the first arm on the same seed and classes",

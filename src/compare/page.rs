@@ -3,10 +3,15 @@
 use super::grid::Arm;
 use super::run::Run;
 use super::table::{Row, figures};
-use crate::page::{Html, Interval, Page, decimal, intervals, table};
+use crate::error::Result;
+use crate::page::{Axis, Html, Interval, Line, Lines, Page, beside, decimal, intervals, lines, table};
+use crate::report::{Curves, curves};
 
 /// The page of a comparison; `header` says how it was made.
-pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Page {
+///
+/// # Errors
+/// When the journal of a run cannot be read.
+pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Page> {
     let mut page = Page::new("Comparison", header);
     let metrics: Vec<&str> = rows[0].figures.iter().map(|entry| entry.metric.as_str()).collect();
     let seeds = runs.iter().filter(|run| run.arm == 0).count();
@@ -57,7 +62,47 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Page {
     );
     page.section("Figures", [table(&columns, &rows.iter().map(cells).collect::<Vec<_>>()), Html::note(&note)]);
 
+    let charts = gauges(arms, runs)?;
+    if !charts.is_empty() {
+        let about = "What the proxy doctor saw in training classes, mean over the seeds.";
+        page.section("Samples and proxies in the course of training", [Html::note(about), beside(charts)]);
+    }
+
     let settings = |arm: &Arm| vec![if arm.name.is_empty() { "base".to_owned() } else { arm.name.clone() }, arm.settings.join("  ")];
     page.section("What was varied", [table(&["", "settings"], &arms.iter().map(settings).collect::<Vec<_>>())]);
-    page
+    Ok(page)
+}
+
+/// The doctor's gauges of every arm over the epochs; none where no run had a doctor.
+fn gauges(arms: &[Arm], runs: &[Run]) -> Result<Vec<Html>> {
+    let of_arm = |arm| runs.iter().filter(move |run| run.arm == arm).map(|run| curves(&run.folder)).collect::<Result<Vec<_>>>();
+    let found = (0..arms.len()).map(of_arm).collect::<Result<Vec<Vec<Curves>>>>()?;
+    let charts = [
+        ("Gap between samples and their proxies", Axis::linear("maximum mean discrepancy"), "doctor/mmd"),
+        ("The same along single directions", Axis::linear("sliced Wasserstein distance"), "doctor/sliced_wasserstein"),
+        (
+            "A fresh probe tells samples from proxies",
+            Axis::linear("accuracy; 0.5 without a gap").between(0.4, 1.0),
+            "doctor/probe_accuracy",
+        ),
+        ("Cosine of a sample and its proxy", Axis::linear("cosine"), "doctor/own_cosine"),
+        ("Effective rank of samples", Axis::linear("directions"), "doctor/effective_rank"),
+        ("Effective rank of proxies", Axis::linear("directions"), "doctor/proxy_effective_rank"),
+    ];
+    let chart = |(title, y, key): (&str, Axis, &str)| {
+        let line = |(arm, runs): (&Arm, &Vec<Curves>)| {
+            let points = mean(&runs.iter().filter_map(|curves| curves.get(key)).collect::<Vec<_>>());
+            (!points.is_empty()).then(|| Line::new(if arm.name.is_empty() { "base" } else { &arm.name }, points))
+        };
+        let series: Vec<Line> = arms.iter().zip(&found).filter_map(line).collect();
+        (!series.is_empty()).then(|| lines(&Lines { title: title.to_owned(), x: Axis::linear("epochs"), y, series }))
+    };
+    Ok(charts.into_iter().filter_map(chart).collect())
+}
+
+/// The mean of curves with the same places, as far as all of them go.
+fn mean(curves: &[&Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let points = curves.iter().map(|curve| curve.len()).min().unwrap_or(0);
+    let at = |place: usize| (curves[0][place].0, curves.iter().map(|curve| curve[place].1).sum::<f64>() / curves.len() as f64);
+    (0..points).map(at).collect()
 }

@@ -57,6 +57,8 @@ fn runs_are_paired_by_seed_and_not_made_twice() {
     let difference = (on[0] - off[0] + on[1] - off[1]) / 2.0;
     assert!((entry["difference"]["difference"].as_f64().unwrap() - difference).abs() < 1e-12);
     assert_eq!(fs::read_to_string(out.join("comparison.csv")).unwrap().lines().count(), 5);
+    let page = fs::read_to_string(out.join("comparison.html")).unwrap();
+    assert!(["difference from", "fresh probe", "enabled=true"].iter().all(|part| page.contains(part)));
     let config = fs::read_to_string(out.join("enabled=true/seed-3/config.toml")).unwrap();
     assert!(config.contains("seed = 3") && config.contains("index = 0") && config.contains("count = 3"), "{config}");
 
