@@ -15,8 +15,8 @@ The work of each:
     pml           AccuracyCalculator: precision@1, r_precision, map@r, with k as large as the largest class
     torch         recall@1/10/100/1000 and map@r from blocks of `x @ x.T` and `topk(1000)`
     oml           functional batched_knn(top_n=1000), calc_retrieval_metrics: cmc@1/10/100/1000, precision@1, map@10
-    faiss-kmeans  k-means with as many clusters as classes, all rows, one random start and always --iterations of 20; beside it stands
-                  `cargo bench --bench retrieval -- kmeans`, which has a k-means++ start and ends where no row changes its cluster
+    faiss-kmeans  k-means with as many clusters as classes, all rows, one random start, at most --iterations and as many as it says;
+                  beside it stands `cargo bench --bench retrieval -- kmeans` on data of the same make, whose start is k-means++
 """
 import argparse
 import importlib.util
@@ -67,7 +67,7 @@ def run_faiss_kmeans(x, labels, iterations):
     def work():
         means.train(x)
         means.index.search(x, 1)
-        return {"inertia": float(means.obj[-1])}
+        return {"inertia": float(means.obj[-1]), "iterations": len(means.obj)}
 
     return work
 
