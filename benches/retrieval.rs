@@ -5,6 +5,7 @@
 //! searched in itself) at the speed of one large multiplication, over processor time.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use dada::cost::Cost;
@@ -70,12 +71,18 @@ fn measure(shape: &str) {
 fn measure_k_means() {
     let (set, labels) = clusters(60_502, 512, 11_316, 2.0, 0);
     let config = KMeans { restarts: 1, ..KMeans::default() };
+    // Reported after the start, after every iteration, and at the end.
+    let reports = AtomicUsize::new(0);
+    let count = |_, _| {
+        reports.fetch_add(1, Relaxed);
+    };
     let start = Seconds::now();
-    let found = k_means(&set, 11_316, &config, SILENT).expect("sound input");
+    let found = k_means(&set, 11_316, &config, &count).expect("sound input");
     let seconds = start.elapsed();
     let score = agreement(&labels, &found.assignment).expect("one cluster for each label");
     println!(
-        "k-means: 60502 x 512 into 11316, one start of at most {} iterations: {:.1} s, {:.1} CPU-s, peak {:.3} GB, inertia {:.1}",
+        "k-means: 60502 x 512 into 11316, one start, {} iterations of at most {}: {:.1} s, {:.1} CPU-s, peak {:.3} GB, inertia {:.1}",
+        reports.into_inner() - 2,
         config.iterations,
         seconds.wall,
         seconds.cpu,

@@ -1,18 +1,22 @@
 """Ranks the same embeddings with `dada` and with other libraries: the peers of `dada evaluate`.
 
-    python benches/peers/retrieval.py [--dada target/release/dada] [--only faiss,pml,torch,faiss-kmeans] [--rows 60502] [--threads 2]
+    python benches/peers/retrieval.py [--dada target/release/dada] [--only faiss,pml,torch,oml,faiss-kmeans] [--rows 60502] [--threads 2]
+        [--iterations 20]
 
 Random clusters of Stanford Online Products' shape (60,502 x 512, 11,316 classes) are written to a temporary folder. Every contender
 works in a process of its own. CPU-seconds are user and system time of the work alone, measured inside the process (for `dada`, of the
-whole process, which also reads the file); the peak is that of the whole process. Needs numpy, torch, faiss-cpu and
-pytorch-metric-learning 2.9.0; what is not installed is said and left out.
+whole process, which also reads the file); the peak is that of the whole process. Needs numpy, torch, faiss-cpu,
+pytorch-metric-learning 2.9.0, and open-metric-learning 4.0.0 with omegaconf, which it imports without requiring it; what is not
+installed is said and left out.
 
 The work of each:
     dada          recall@1/10/100/1000, map@r, r_precision, mrr: exact, every rank (`dada evaluate --k 1,10,100,1000`)
     faiss         the 13 nearest of every row by a flat index, without any metric
     pml           AccuracyCalculator: precision@1, r_precision, map@r, with k as large as the largest class
     torch         recall@1/10/100/1000 and map@r from blocks of `x @ x.T` and `topk(1000)`
-    faiss-kmeans  k-means with as many clusters as classes, 20 iterations, one start (`dada evaluate --clusters` makes three)
+    oml           functional batched_knn(top_n=1000), calc_retrieval_metrics: cmc@1/10/100/1000, precision@1, map@10
+    faiss-kmeans  k-means with as many clusters as classes, all rows, one random start, at most --iterations and as many as it says;
+                  beside it stands `cargo bench --bench retrieval -- kmeans` on data of the same make, whose start is k-means++
 """
 import argparse
 import importlib.util
@@ -28,7 +32,13 @@ import time
 import numpy
 
 KS = [1, 10, 100, 1000]
-NEEDS = {"faiss": ["faiss"], "pml": ["pytorch_metric_learning", "torch", "faiss"], "torch": ["torch"], "faiss-kmeans": ["faiss"]}
+NEEDS = {
+    "faiss": ["faiss"],
+    "pml": ["pytorch_metric_learning", "torch", "faiss"],
+    "torch": ["torch"],
+    "oml": ["oml", "omegaconf", "torch"],
+    "faiss-kmeans": ["faiss"],
+}
 
 
 def write_clusters(folder, rows, dim, classes, noise=2.0):
@@ -49,15 +59,15 @@ def run_faiss(x, labels):
     return lambda: index.search(x, 13) and {}
 
 
-def run_faiss_kmeans(x, labels):
+def run_faiss_kmeans(x, labels, iterations):
     import faiss
 
-    means = faiss.Kmeans(x.shape[1], int(labels.max()) + 1, niter=20, nredo=1, seed=0, max_points_per_centroid=10**9, min_points_per_centroid=1)
+    means = faiss.Kmeans(x.shape[1], int(labels.max()) + 1, niter=iterations, seed=0, max_points_per_centroid=10**9, min_points_per_centroid=1)
 
     def work():
         means.train(x)
         means.index.search(x, 1)
-        return {"inertia": float(means.obj[-1])}
+        return {"inertia": float(means.obj[-1]), "iterations": len(means.obj)}
 
     return work
 
@@ -97,7 +107,22 @@ def run_torch(x, labels):
     return work
 
 
-def child(name, folder, threads):
+def run_oml(x, labels):
+    import torch
+    from oml.functional.knn import batched_knn
+    from oml.functional.metrics import calc_retrieval_metrics
+
+    x, labels, ids = torch.from_numpy(x), torch.from_numpy(labels), torch.arange(len(x))
+
+    def work():
+        _, found, wanted = batched_knn(x, ids_query=ids, ids_gallery=ids, labels_gt=labels, top_n=max(KS))
+        metrics = calc_retrieval_metrics(found, wanted, cmc_top_k=tuple(KS), precision_top_k=(1,), map_top_k=(10,), verbose=False)
+        return {f"{name}@{k}": float(value) for name, values in metrics.items() for k, value in values.items()}
+
+    return work
+
+
+def child(name, folder, threads, iterations):
     """Runs one contender and prints its figures and costs as JSON."""
     for module in NEEDS[name]:
         if module == "torch":
@@ -105,7 +130,10 @@ def child(name, folder, threads):
         if module == "faiss":
             __import__("faiss").omp_set_num_threads(threads)
     x, labels = numpy.load(folder / "x.npy"), numpy.load(folder / "x.labels.npy")
-    work = {"faiss": run_faiss, "pml": run_pml, "torch": run_torch, "faiss-kmeans": run_faiss_kmeans}[name](x, labels)
+    if name == "faiss-kmeans":
+        work = run_faiss_kmeans(x, labels, iterations)
+    else:
+        work = {"faiss": run_faiss, "pml": run_pml, "torch": run_torch, "oml": run_oml}[name](x, labels)
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.time()
     figures = work()
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -134,10 +162,11 @@ def main():
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--classes", type=int, default=11_316)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--iterations", type=int, default=20, help="of k-means")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        return child(arguments.child[0], pathlib.Path(arguments.child[1]), arguments.threads)
+        return child(arguments.child[0], pathlib.Path(arguments.child[1]), arguments.threads, arguments.iterations)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         write_clusters(folder, arguments.rows, arguments.dim, arguments.classes)
@@ -154,7 +183,8 @@ def main():
             if missing:
                 print(f"{name:13} left out: {', '.join(missing)} not installed")
                 continue
-            words = [sys.executable, __file__, "--threads", str(arguments.threads), "--child", name, str(folder)]
+            words = [sys.executable, __file__, "--threads", str(arguments.threads), "--iterations", str(arguments.iterations)]
+            words += ["--child", name, str(folder)]
             output, _, _, peak = measure(words, arguments.threads)
             found = json.loads(output.strip().splitlines()[-1])
             show(name, found["cpu"], found["wall"], peak)

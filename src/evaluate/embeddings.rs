@@ -69,6 +69,21 @@ impl Embeddings {
         let values = indices.iter().flat_map(|&index| self.row(index)).copied().collect();
         Ok(Self { rows: indices.len(), dim: self.dim, values })
     }
+
+    /// Several models' embeddings of the same rows as those of one model: each row's side by side, `[rows, sum of dims]`, and scaled to
+    /// length 1 again. The cosine of two rows is then the mean of their cosines under each model, whatever its dimension (Musgrave et
+    /// al., "A Metric Learning Reality Check", 2020, section 4: "concatenated").
+    ///
+    /// # Errors
+    /// No embeddings, and other numbers of rows than the first ones have.
+    pub fn concatenate(parts: &[&Self]) -> Result<Self> {
+        let rows = parts.first().map_or(0, |first| first.rows);
+        if let Some(other) = parts.iter().find(|part| part.rows != rows) {
+            return Err(Error::mismatch("embeddings to concatenate", format!("{} rows", other.rows), format!("{rows}, as the first have")));
+        }
+        let values = (0..rows).flat_map(|row| parts.iter().flat_map(move |part| part.row(row))).copied().collect();
+        Self::new(values, rows, parts.iter().map(|part| part.dim).sum())
+    }
 }
 
 fn normalise(row: &mut [f32]) -> Result<(), String> {
@@ -119,5 +134,32 @@ mod tests {
         assert_eq!(made.select(&[2, 0, 2]).unwrap().values(), [-1.0, 0.0, 1.0, 0.0, -1.0, 0.0]);
         assert_eq!(made.select(&[3]).unwrap_err().to_string(), "row index: found 3, expected less than 3");
         assert!(made.select(&[]).is_err());
+    }
+
+    #[test]
+    fn concatenated_rows_have_the_mean_of_their_cosines() {
+        let wave = |rows: usize, dim: usize, turn: f32| {
+            Embeddings::new((0..rows * dim).map(|at| (at as f32 * turn).sin() + 0.3).collect(), rows, dim).unwrap()
+        };
+        // Of other dimensions, so that a model's share must not grow with its dimension.
+        let parts = [wave(7, 2, 0.7), wave(7, 9, 1.3), wave(7, 4, 2.9)];
+        let joined = Embeddings::concatenate(&parts.each_ref()).unwrap();
+        assert_eq!((joined.rows(), joined.dim()), (7, 15));
+        let cosine = |of: &Embeddings, a: usize, b: usize| {
+            let mut sum = 0.0;
+            for column in 0..of.dim() {
+                sum += f64::from(of.row(a)[column]) * f64::from(of.row(b)[column]);
+            }
+            sum
+        };
+        for a in 0..7 {
+            for b in 0..7 {
+                let wanted = parts.iter().map(|part| cosine(part, a, b)).sum::<f64>() / 3.0;
+                assert!((cosine(&joined, a, b) - wanted).abs() < 1e-6, "{a} {b}: {} {wanted}", cosine(&joined, a, b));
+            }
+        }
+        let error = Embeddings::concatenate(&[&parts[0], &wave(6, 2, 0.7)]).unwrap_err().to_string();
+        assert_eq!(error, "embeddings to concatenate: found 6 rows, expected 7, as the first have");
+        assert!(Embeddings::concatenate(&[]).is_err());
     }
 }

@@ -12,6 +12,7 @@ mod embed_cli;
 mod evaluate_cli;
 mod evaluate_golden;
 mod evaluate_oracle;
+mod evaluate_several;
 mod golden;
 mod loss_golden;
 mod losses;

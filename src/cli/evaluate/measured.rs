@@ -23,17 +23,18 @@ const AT_ONCE: usize = 512;
 /// Where the embeddings and labels come from.
 #[derive(Args)]
 pub struct From {
-    /// Run folder or model directory; a run's own test classes are measured unless --data names others
-    #[arg(required_unless_present_any = ["embeddings", "data"], conflicts_with = "embeddings")]
-    model: Option<PathBuf>,
+    /// Run folder or model directory; a run's own test classes are measured unless --data names others. Several are measured on the same
+    /// pictures, each alone and all concatenated
+    #[arg(value_name = "MODEL", required_unless_present_any = ["embeddings", "data"], conflicts_with = "embeddings")]
+    models: Vec<PathBuf>,
     /// What to measure on: emoji, or folder:PATH, csv:PATH, features:PATH, cub200:PATH, …; all its pictures are one test set, or its
     /// queries and gallery where it names them
     #[arg(long, value_name = "SOURCE", conflicts_with = "embeddings")]
     data: Option<DataConfig>,
-    /// Anybody's embeddings, .npy, .safetensors or .parquet
-    #[arg(long, value_name = "FILE")]
-    embeddings: Option<PathBuf>,
-    /// Their labels, .csv, .npy or .txt [default: those beside the embeddings]
+    /// Anybody's embeddings, .npy, .safetensors or .parquet; several are of the same rows, measured as several models are
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    embeddings: Vec<PathBuf>,
+    /// Labels of the rows, .csv, .npy or .txt [default: those beside the embeddings]
     #[arg(long, value_name = "FILE", requires = "embeddings")]
     labels: Option<PathBuf>,
     /// Rows that are searched for, .npy or .txt, from 0 [default: all, each in all others]
@@ -72,20 +73,32 @@ enum Pictures {
 }
 
 impl From {
-    /// Reads, and embeds where there are only pictures.
-    pub fn measure(&self) -> Result<Measured> {
-        if let Some(path) = &self.embeddings {
-            return self.dump(path);
+    /// What was named to be measured: models, or files of embeddings.
+    pub fn named(&self) -> &[PathBuf] {
+        if self.embeddings.is_empty() { &self.models } else { &self.embeddings }
+    }
+
+    /// Reads, and embeds where there are only pictures: at least one, in the order in which they were named, all of the same items.
+    pub fn measure(&self) -> Result<Vec<Measured>> {
+        if !self.embeddings.is_empty() {
+            return self.dumps();
         }
         if let Some(config @ DataConfig { source: Source::Features, .. }) = &self.data {
-            if self.model.is_some() {
-                eprintln!("the vectors of {} are measured as they are: the model is not used", config.path.display());
+            match self.models.len() {
+                0 => {}
+                1 => eprintln!("the vectors of {} are measured as they are: the model is not used", config.path.display()),
+                several => bail!("{}: {several} models need pictures to be measured on, and only vectors are here", config.path.display()),
             }
-            return described(&config.path, features::read(&config.path)?, None);
+            return Ok(vec![described(&config.path, features::read(&config.path)?, None)?]);
         }
-        let folder = self.model.as_deref().context("name a run folder or model directory: only vectors are measured without one")?;
-        let (test, roles) = test_set(folder, self.data.as_ref())?;
-        let test = Arc::new(test);
+        let first = self.models.first().context("name a run folder or model directory: only vectors are measured without one")?;
+        let (test, roles) = test_set(first, self.data.as_ref())?;
+        if self.data.is_none() {
+            for other in &self.models[1..] {
+                let (found, found_roles) = test_set(other, None)?;
+                same_items((first, &Items::of(&test, roles.as_ref())), (other, &Items::of(&found, found_roles.as_ref())))?;
+            }
+        }
         let on = self.data.as_ref().map_or_else(
             || "its test classes".to_owned(),
             |config| match config.path.as_os_str().is_empty() {
@@ -93,15 +106,31 @@ impl From {
                 false => config.path.display().to_string(),
             },
         );
-        Ok(Measured {
-            task: Task::new(embedded(folder, &test, self.device)?, test.labels(), roles.as_ref().map(rows_of))?,
-            classes: test.classes.clone(),
-            names: test.samples.iter().map(|sample| sample.name.clone()).collect(),
-            about: format!("{} on {on}", folder.display()),
-            folder: Some(folder.to_owned()),
-            pictures: Pictures::Of(test),
-            device: self.device,
-        })
+        let (test, roles) = (Arc::new(test), roles.as_ref().map(rows_of));
+        let measured = |folder: &PathBuf| {
+            Ok(Measured {
+                task: Task::new(embedded(folder, &test, self.device)?, test.labels(), roles.clone())?,
+                classes: test.classes.clone(),
+                names: test.samples.iter().map(|sample| sample.name.clone()).collect(),
+                about: format!("{} on {on}", folder.display()),
+                folder: Some(folder.clone()),
+                pictures: Pictures::Of(test.clone()),
+                device: self.device,
+            })
+        };
+        self.models.iter().map(measured).collect()
+    }
+
+    fn dumps(&self) -> Result<Vec<Measured>> {
+        let mut found: Vec<Measured> = Vec::new();
+        for path in &self.embeddings {
+            let dump = self.dump(path)?;
+            if let Some(first) = found.first() {
+                same_items((&self.embeddings[0], &first.items()), (path, &dump.items()))?;
+            }
+            found.push(dump);
+        }
+        Ok(found)
     }
 
     fn dump(&self, path: &Path) -> Result<Measured> {
@@ -146,6 +175,14 @@ fn described(path: &Path, found: features::Features, roles: Option<evaluate::Rol
 }
 
 impl Measured {
+    fn items(&self) -> Items<'_> {
+        Items {
+            names: self.names.iter().map(String::as_str).collect(),
+            classes: self.task.labels().iter().map(|&label| self.classes[label].as_str()).collect(),
+            roles: self.task.roles().cloned(),
+        }
+    }
+
     /// Whether pictures can be shown.
     pub fn has_pictures(&self) -> bool {
         !matches!(self.pictures, Pictures::None)
@@ -171,6 +208,41 @@ impl Measured {
         };
         Ok(self.task.with(embedded(other, dataset, self.device)?)?)
     }
+}
+
+/// What is ranked, whoever embedded it.
+struct Items<'a> {
+    names: Vec<&'a str>,
+    /// The class of each.
+    classes: Vec<&'a str>,
+    roles: Option<evaluate::Roles>,
+}
+
+impl<'a> Items<'a> {
+    fn of(dataset: &'a Dataset, roles: Option<&Roles>) -> Self {
+        Self {
+            names: dataset.samples.iter().map(|sample| sample.name.as_str()).collect(),
+            classes: dataset.samples.iter().map(|sample| dataset.classes[sample.label].as_str()).collect(),
+            roles: roles.map(rows_of),
+        }
+    }
+}
+
+/// Figures of several models belong together only if all of them had the same items to rank.
+fn same_items((first, wanted): (&Path, &Items), (other, found): (&Path, &Items)) -> Result<()> {
+    let (first, other) = (first.display(), other.display());
+    if found.names.len() != wanted.names.len() {
+        bail!("{other}: found {} items to measure, expected {}, as {first} has", found.names.len(), wanted.names.len());
+    }
+    let item = |items: &Items, row: usize| format!("{:?} of class {:?}", items.names[row], items.classes[row]);
+    let differs = |row: &usize| (found.names[*row], found.classes[*row]) != (wanted.names[*row], wanted.classes[*row]);
+    if let Some(row) = (0..found.names.len()).find(differs) {
+        bail!("{other}: found item {row} to be {}, expected {}, as {first} has", item(found, row), item(wanted, row));
+    }
+    if found.roles != wanted.roles {
+        bail!("{other}: found other queries or another gallery than {first} has");
+    }
+    Ok(())
 }
 
 /// Embeddings of pictures by the model of a run folder or model directory.

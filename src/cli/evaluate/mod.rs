@@ -3,6 +3,7 @@
 mod cost;
 mod html;
 pub mod measured;
+mod several;
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -73,7 +74,11 @@ enum Whose {
 
 /// Evaluates.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let measured = arguments.from.measure()?;
+    if arguments.from.named().len() > 1 {
+        several::run(arguments)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let measured = arguments.from.measure()?.swap_remove(0);
     if let Some(whose) = arguments.definitions {
         let ranking = Bar::new("ranking");
         let scored = measured.task.compare(&arguments.k, &ranking.observer())?.into_iter();
