@@ -63,10 +63,13 @@ def discriminator(widths, outputs, output_norm, dropout):
 def proxy_anchor(x, labels, proxies, alpha):
     cosine = F.normalize(x) @ F.normalize(proxies).T
     own = F.one_hot(labels, len(proxies)).bool()
-    positive = torch.where(own, torch.exp(-alpha[0] * (cosine - 0.1)), 0.0).sum(0)
-    negative = torch.where(own, 0.0, torch.exp(alpha[1] * (cosine + 0.1))).sum(0)
+    # log(1 + a sum of exponentials) as one over a row of zeros more: e to the power of 200 x 1.1 has no place in float32.
+    least = cosine.new_zeros(1, len(proxies))
+    positive = torch.where(own, -alpha[0] * (cosine - 0.1), -torch.inf)
+    negative = torch.where(own, -torch.inf, alpha[1] * (cosine + 0.1))
+    positive, negative = (torch.cat([least, part]).logsumexp(0) for part in (positive, negative))
     # Averaged over rows, as released.
-    return torch.log1p(positive)[labels].mean() + torch.log1p(negative).mean()
+    return positive[labels].mean() + negative.mean()
 
 
 def class_mixup(x, labels):
