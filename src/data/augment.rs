@@ -1,4 +1,4 @@
-//! Random changes to a training picture: learned policy, crop, flip, colour.
+//! Random changes to a training picture: learned policy, turn and slant, crop, flip, colour.
 //!
 //! The definitions, and so the meaning of every number, are torchvision's. All randomness comes from the generator in the arguments.
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::auto_augment;
 use super::color;
 use super::preprocess::{Preprocess, Region, resample};
+use super::slant::slant;
 use crate::error::{Error, Result};
 
 /// How much a training picture is changed.
@@ -22,6 +23,10 @@ pub struct AugmentConfig {
     pub crop_scale: [f64; 2],
     /// Least and most width / height of what is cut out.
     pub crop_ratio: [f64; 2],
+    /// The whole picture is turned by ± this about its centre, in degrees; at most 180.
+    pub rotation: f64,
+    /// The whole picture is slanted by ± this, in pixels to the side for each pixel up; at most 1.
+    pub shear: f64,
     /// Mirror every other picture. Off where left and right mean something, as in letters.
     pub flip: bool,
     /// Brightness is multiplied by 1 ± this.
@@ -47,7 +52,7 @@ pub enum Policy {
     ImageNet,
 }
 
-/// Times the side of a view that a picture's short side may have when a policy changes the whole of it: a crop of 8 % at 3:4 still has
+/// Times the side of a view that a picture's short side may have when the whole of it is changed: a crop of 8 % at 3:4 still has
 /// the view's size, and a photograph of many millions of pixels does not take a policy longer than its decoder.
 const LARGEST: u32 = 4;
 
@@ -56,6 +61,8 @@ impl Default for AugmentConfig {
         Self {
             crop_scale: [0.08, 1.0],
             crop_ratio: [3.0 / 4.0, 4.0 / 3.0],
+            rotation: 0.0,
+            shear: 0.0,
             flip: true,
             brightness: 0.0,
             contrast: 0.0,
@@ -82,6 +89,12 @@ impl AugmentConfig {
         if !(0.01 <= least && least <= most && most <= 100.0) {
             return refuse("crop_ratio", format!("{:?}", self.crop_ratio), "two ratios, in order, between 0.01 and 100");
         }
+        if !(0.0..=180.0).contains(&self.rotation) {
+            return refuse("rotation", self.rotation.to_string(), "0 to 180 degrees");
+        }
+        if !(0.0..=1.0).contains(&self.shear) {
+            return refuse("shear", self.shear.to_string(), "0 to 1");
+        }
         for (key, value) in [("brightness", self.brightness), ("contrast", self.contrast), ("saturation", self.saturation)] {
             if !(0.0..=10.0).contains(&value) {
                 return refuse(key, value.to_string(), "0 to 10");
@@ -97,23 +110,29 @@ impl AugmentConfig {
 /// One random view of a picture, as large as the test view, `crop` x `crop` pixels. Where the test view squashes the whole picture, the
 /// random part is cut out of the squashed picture: objects keep the proportions in which they will be seen.
 ///
-/// A learned policy comes first, as in its paper: it sees the whole picture. What follows the crop sees the view's pixels whatever the
-/// camera gave.
+/// A learned policy comes first, as in its paper: it sees the whole picture, and so do turn and slant. What follows the crop sees the
+/// view's pixels whatever the camera gave.
 ///
 /// # Errors
 /// As [`AugmentConfig::check`], and [`Error::Data`] for an empty picture.
 pub fn augment(picture: &RgbImage, preprocess: &Preprocess, config: &AugmentConfig, rng: &mut ChaCha8Rng) -> Result<RgbImage> {
     config.check()?;
     let size = preprocess.crop;
+    let slants = config.rotation > 0.0 || config.shear > 0.0;
     let changed;
-    let picture = match config.policy {
-        Policy::None => picture,
-        Policy::ImageNet => {
-            let mut whole = at_most(picture, LARGEST.saturating_mul(size))?;
+    let picture = if slants || config.policy != Policy::None {
+        let mut whole = at_most(picture, LARGEST.saturating_mul(size))?;
+        if config.policy == Policy::ImageNet {
             auto_augment::apply(&mut whole, rng);
-            changed = whole;
-            &changed
         }
+        if slants {
+            let (degrees, slope) = (between([-config.rotation, config.rotation], rng), between([-config.shear, config.shear], rng));
+            whole = slant(&whole, degrees as f32, slope as f32);
+        }
+        changed = whole;
+        &changed
+    } else {
+        picture
     };
     let region = match preprocess.squash {
         false => random_region(picture.dimensions(), config, rng),
@@ -279,6 +298,8 @@ mod tests {
             AugmentConfig { contrast: 0.5, ..still.clone() },
             AugmentConfig { saturation: 0.5, ..still.clone() },
             AugmentConfig { hue: 0.3, ..still.clone() },
+            AugmentConfig { rotation: 15.0, ..still.clone() },
+            AugmentConfig { shear: 0.3, ..still.clone() },
         ] {
             let view = |row| augment(&picture, &square(12), &config, &mut rng(row)).unwrap();
             assert_ne!(view(0), picture);
@@ -324,6 +345,8 @@ mod tests {
         let refused = |config: AugmentConfig| config.check().unwrap_err().to_string();
         assert!(refused(AugmentConfig { crop_scale: [0.5, 0.2], ..AugmentConfig::default() }).contains("crop_scale"));
         assert!(refused(AugmentConfig { crop_ratio: [0.0, 1.0], ..AugmentConfig::default() }).contains("crop_ratio"));
+        assert!(refused(AugmentConfig { rotation: 181.0, ..AugmentConfig::default() }).contains("rotation"));
+        assert!(refused(AugmentConfig { shear: -0.1, ..AugmentConfig::default() }).contains("shear"));
         assert!(refused(AugmentConfig { contrast: -0.1, ..AugmentConfig::default() }).contains("contrast"));
         assert!(refused(AugmentConfig { hue: f64::NAN, ..AugmentConfig::default() }).contains("hue"));
         assert!(augment(&RgbImage::new(0, 0), &square(8), &AugmentConfig::default(), &mut rng(0)).is_err());

@@ -23,6 +23,7 @@ pub mod omniglot;
 mod parquet;
 pub mod preprocess;
 pub mod sampler;
+mod slant;
 pub mod sop;
 pub mod source;
 pub mod split;
