@@ -25,6 +25,7 @@ WORKLOADS = {
     "lite0-inference": "EfficientNet-lite0 inference, batch 32, 128 x 128",
     "resnet50-dada": "DADA iteration, ResNet-50, batch 16 at 128, against the authors' iteration",
     "features-dada": "DADA iteration on cached 1280-d features, batch 90, 100 classes",
+    "features-reversal": "the same with gradients reversed, against the authors' alternation",
     "classes-dada": "DADA iteration, 11,318 classes, batch 180, released widths, on features",
     "dada-cost": "ResNet-50, batch 16 at 128: our step with DADA against ours without",
 }

@@ -192,7 +192,7 @@ def ready(name, channels_last):
             return training(network("resnet50", True), images(16, 128), 100, CUB, True, True)
         case "resnet50-without-dada":
             return training(network("resnet50", True), images(16, 128), 100, CUB, True, False)
-        case "features-dada":
+        case "features-dada" | "features-reversal":
             return training(Encoder(None, False, 1280), torch.rand(90, 1280), 100, CUB, True, True)
         case "classes-dada":
             return training(Encoder(None, False, 1280), torch.rand(180, 1280), 11_318, SOP, True, True)

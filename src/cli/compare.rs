@@ -84,9 +84,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let (index, arm) = (arm, &arms[arm]);
         eprintln!("{}/{}  {}  seed {seed}", number + 1, wanted.len(), arm.name);
         let folder = run::folder(&arguments.out, arm, seed);
-        let settings = settings(arm, seed);
-        let resolved = grid::resolve(&base, &settings)?;
-        let metrics = run::make(&program, arguments.config.as_deref(), &settings, &resolved, threads, &folder)?;
+        let config = grid::resolve(&base, &settings(arm, seed))?;
+        let metrics = run::make(&program, &config, threads, &folder)?;
         let run = Run { arm: index, seed, folder, metrics };
         let shown = arguments.metrics.iter().filter_map(|name| table::figures(&run).get(name).map(|value| format!("{name} {value:.4}")));
         eprintln!("    {}  seed {seed}  {}  {:.1} s", arm.name, shown.collect::<Vec<_>>().join("  "), run.metrics.seconds);

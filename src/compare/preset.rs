@@ -69,7 +69,7 @@ impl Preset {
                 ("both, no mixed domain", &["dada.mix.mode=nothing"]),
                 ("all", &[]),
                 ("all and class mixup", &["train.class_mixup=true"]),
-                ("compat", &["dada.mode=compat"]),
+                ("compat", &["dada.mode=compat", "dada.update=alternating"]),
             ]),
             Self::Deviations => named(&[
                 ("corrected", &[]),
@@ -87,7 +87,7 @@ impl Preset {
                 ("domain term at full weight", &["dada.domain.generator_weight=0.99"]),
                 ("decay in the gradient", &["optimizer.decay=coupled"]),
                 ("positives averaged over rows", &["loss.positive_mean=rows"]),
-                ("compat", &["dada.mode=compat"]),
+                ("compat", &["dada.mode=compat", "dada.update=alternating"]),
             ]),
             Self::DiscriminatorSize => arms(&["dada.domain.hidden=[512],[128],[2048],[512,512]".to_owned()]),
             Self::Mixing => named(&[
@@ -116,8 +116,8 @@ impl Preset {
                 ("none", &["dada.enabled=false"]),
                 ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
                 ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
-                ("all", &[]),
-                ("one discriminator step", &["dada.d_steps=1"]),
+                ("three discriminator steps", &["dada.update=alternating", "dada.d_steps=3"]),
+                ("one discriminator step", &["dada.update=alternating", "dada.d_steps=1"]),
                 ("reversal", &["dada.update=reversal"]),
             ]),
         }

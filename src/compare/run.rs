@@ -67,33 +67,29 @@ pub fn at_once<W: Sync, R: Send, E: Send>(
 }
 
 /// Makes one run by `program train`, in a process of its own so that its time and memory are its own; goes on with one that was
-/// interrupted, and only reads one that is done with this configuration, which is what the file and the settings resolve to. With `threads`,
-/// its computations have so many. What the process tells goes to a `.log` beside the run's folder.
+/// interrupted, and only reads one that is done with this configuration. With `threads`, its computations have so many. What the process tells
+/// goes to a `.log` beside the run's folder.
 ///
 /// # Errors
 /// When the run fails, with the last line that it told, and when the folder holds another run.
-pub fn make(
-    program: &Path,
-    config: Option<&Path>,
-    settings: &[String],
-    resolved: &RunConfig,
-    threads: Option<usize>,
-    folder: &Path,
-) -> Result<Metrics> {
+pub fn make(program: &Path, config: &RunConfig, threads: Option<usize>, folder: &Path) -> Result<Metrics> {
     if let Some(metrics) = Metrics::read(folder)? {
         let made = RunConfig::load(&folder.join("config.toml"))?;
-        return match resolved.difference(&made) {
+        return match config.difference(&made) {
             None => Ok(metrics),
             Some(difference) => Err(Error::Config(format!("{} holds a run with another configuration: {difference}", folder.display()))),
         };
     }
     let parent = folder.parent().expect("a run's folder lies in an arm's folder");
     fs::create_dir_all(parent).at(parent)?;
-    let log = folder.with_extension("log");
+    // Every run has the configuration that the comparison began with, though somebody edits the file meanwhile.
+    let (log, given) = (folder.with_extension("log"), folder.with_extension("toml"));
+    fs::write(&given, config.to_toml()).at(&given)?;
     let mut command = Command::new(program);
-    command.arg("train").args(config).args(settings.iter().flat_map(|setting| ["--set", setting])).arg("--out").arg(folder).arg("--resume");
+    command.arg("train").arg(&given).arg("--out").arg(folder).arg("--resume");
     command.envs(threads.map(|threads| ("RAYON_NUM_THREADS", threads.to_string())));
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).at(&log)?).status().at(program)?;
+    fs::remove_file(&given).at(&given)?;
     if !status.success() {
         let told = fs::read_to_string(&log).unwrap_or_default();
         let last = told.lines().last().unwrap_or("nothing was told").trim_start_matches("error: ").to_owned();
