@@ -27,7 +27,7 @@ const PICTURES: [usize; 2] = [8, 20];
 const BASE: &str = r#"
     encoder = { dim = 512, layer_norm = true, backbone = { name = "convnet", stem = 8, channels = [8, 512] } }
     loss = { weight = 0.03 }
-    dada = { mix = { alpha = 2.0, beta = 5.0 }, d_warmup_epochs = 0, domain = { hidden = [128] }, category = { hidden = [1024, 8192] } }
+    dada = { update = "alternating", mix = { alpha = 2.0, beta = 5.0 }, d_warmup_epochs = 0, domain = { hidden = [128] }, category = { hidden = [1024, 8192] } }
 "#;
 
 /// Names, and what sets each variant apart; the first is what the others are compared with.

@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::adversarial::{DadaConfig, DiscriminatorConfig, Draw, Norm, Ramps, Recipe};
+use crate::adversarial::{DadaConfig, DiscriminatorConfig, Draw, Norm, Ramps, Recipe, Update};
 use crate::compute::Decay;
 use crate::data::DataConfig;
 use crate::data::augment::AugmentConfig;
@@ -118,6 +118,7 @@ impl RunConfig {
             released(&mut config.dada.domain.discriminator);
             released(&mut config.dada.category.discriminator);
             config.dada.domain.generator_weight = config.dada.domain.weight;
+            config.dada.update = Update::Alternating;
             config.dada.mix.normalize = false;
             config.dada.mix.draw = Draw::Batch;
             config.optimizer.decay = Decay::Coupled;
@@ -277,7 +278,7 @@ mod tests {
             ("data.test_share=1.5", "data.test_share"),
             ("dada.mix.beta=0.0", "above 0"),
             ("dada.mix.shift_scale=1.5", "dada.mix.shift_scale is 1.5"),
-            ("dada={ update = \"reversal\", domain = { confusion = \"uniform\" } }", "saturating"),
+            ("dada.domain.confusion=uniform", "needs dada.update = \"alternating\""),
         ];
         for (setting, expected) in cases {
             let message = resolve(&[setting]).unwrap_err().to_string();

@@ -53,11 +53,11 @@ pub enum Recipe {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Update {
-    /// `d_steps` steps of the discriminators, then one of encoder and proxies, which judges anew.
-    #[default]
-    Alternating,
     /// Both from one backward pass, in which gradients change sign between discriminators and encoder; `d_steps` does not count.
+    #[default]
     Reversal,
+    /// `d_steps` steps of the discriminators, then one of encoder and proxies, which judges anew: the released code.
+    Alternating,
 }
 
 /// The `[dada]` section.
@@ -105,7 +105,7 @@ impl Default for DadaConfig {
         Self {
             enabled: true,
             mode: Recipe::Corrected,
-            update: Update::Alternating,
+            update: Update::Reversal,
             d_steps: 3,
             d_warmup_epochs: 1,
             mix: MixConfig::default(),
@@ -147,7 +147,7 @@ impl DadaConfig {
             }
         }
         if self.update == Update::Reversal && self.domain.confusion != Confusion::Saturating {
-            let problem = "dada.update = \"reversal\" needs dada.domain.confusion = \"saturating\": a reversed gradient is that of -L_u";
+            let problem = "dada.update = \"reversal\" needs dada.domain.confusion = \"saturating\", since a reversed gradient is that of -L_u; another confusion needs dada.update = \"alternating\"";
             return Err(Error::Config(problem.into()));
         }
         Ok(())

@@ -27,8 +27,11 @@ pub struct Arguments {
     #[arg(long, value_name = "SECTION.KEY=A,B,…")]
     vary: Vec<String>,
     /// A comparison by name: ablation, deviations, discriminator-size, mixing, losses, classes or cost
-    #[arg(long, value_name = "NAME", conflicts_with = "vary")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["vary", "arm"])]
     preset: Option<Preset>,
+    /// One variant with a name; given several times, the first is what the others are compared with
+    #[arg(long, value_name = "NAME: SECTION.KEY=VALUE; …", conflicts_with = "vary")]
+    arm: Vec<String>,
     /// Overrides one value of the configuration in all runs
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
@@ -53,7 +56,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let arms = match arguments.preset {
         Some(preset) => preset.arms()?,
-        None => grid::arms(&arguments.vary)?,
+        None if arguments.arm.is_empty() => grid::arms(&arguments.vary)?,
+        None => grid::named(&arguments.arm)?,
     };
     let seeds = grid::seeds(&arguments.seeds)?;
     if arguments.folds.is_some_and(|folds| folds < 2) {

@@ -24,7 +24,7 @@ pub fn arms(vary: &[String]) -> Result<Vec<Arm>> {
         let Some((key, values)) = varied.split_once('=') else {
             return Err(Error::Config(format!("found {varied:?}, expected section.key=value,value,…")));
         };
-        let values = split(values);
+        let values = split(values, ',');
         if values.iter().any(|value| value.is_empty()) {
             return Err(Error::Config(format!("{varied:?} has an empty value")));
         }
@@ -38,8 +38,29 @@ pub fn arms(vary: &[String]) -> Result<Vec<Arm>> {
     Ok(arms)
 }
 
-/// At commas outside brackets, braces and quotes.
-fn split(values: &str) -> Vec<&str> {
+/// Arms by name, each `NAME: section.key=value; section.key=value`; with the name alone, the configuration as it is.
+///
+/// # Errors
+/// Without a name, for a name given twice, and for a setting without an equals sign.
+pub fn named(texts: &[String]) -> Result<Vec<Arm>> {
+    let mut arms: Vec<Arm> = Vec::new();
+    for text in texts {
+        let (name, settings) = text.split_once(':').unwrap_or((text, ""));
+        let settings: Vec<String> = split(settings, ';').into_iter().filter(|setting| !setting.is_empty()).map(str::to_owned).collect();
+        let name = name.trim().to_owned();
+        if name.is_empty() || name.contains('=') || settings.iter().any(|setting| !setting.contains('=')) {
+            return Err(Error::Config(format!("found arm {text:?}, expected \"NAME: section.key=value; …\"")));
+        }
+        if arms.iter().any(|arm| arm.name == name) {
+            return Err(Error::Config(format!("two arms are named {name:?}")));
+        }
+        arms.push(Arm { name, settings });
+    }
+    Ok(arms)
+}
+
+/// At separators outside brackets, braces and quotes.
+fn split(values: &str, separator: char) -> Vec<&str> {
     let (mut depth, mut quoted, mut start) = (0i32, false, 0);
     let mut parts = Vec::new();
     for (at, character) in values.char_indices() {
@@ -47,7 +68,7 @@ fn split(values: &str) -> Vec<&str> {
             '"' => quoted = !quoted,
             '[' | '{' if !quoted => depth += 1,
             ']' | '}' if !quoted => depth -= 1,
-            ',' if !quoted && depth == 0 => {
+            _ if character == separator && !quoted && depth == 0 => {
                 parts.push(values[start..at].trim());
                 start = at + 1;
             }
@@ -113,6 +134,22 @@ mod tests {
         assert_eq!(config.data.validation, crate::data::split::HoldOut::Fold { index: 2, count: 5 });
         assert!(super::arms(&["seed".to_owned()]).unwrap_err().to_string().contains("expected section.key"));
         assert!(super::arms(&["seed=1,,2".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn an_arm_has_a_name_and_settings() {
+        let texts = ["none: dada.enabled=false; dada.mix={ alpha = 1, beta = 2 }", "as it is"].map(str::to_owned);
+        let [none, plain] = named(&texts).unwrap().try_into().unwrap();
+        assert_eq!(
+            none,
+            Arm { name: "none".into(), settings: vec!["dada.enabled=false".into(), "dada.mix={ alpha = 1, beta = 2 }".into()] }
+        );
+        assert_eq!(plain, Arm { name: "as it is".into(), settings: vec![] });
+        for wrong in ["", ": seed=1", "seed=1", "a: seed"] {
+            assert!(named(&[wrong.to_owned()]).unwrap_err().to_string().contains("expected \"NAME:"), "{wrong}");
+        }
+        let twice = ["a".to_owned(), "a: seed=1".to_owned()];
+        assert!(named(&twice).unwrap_err().to_string().ends_with("two arms are named \"a\""));
     }
 
     #[test]

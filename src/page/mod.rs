@@ -135,12 +135,16 @@ pub fn tiles(tiles: &[Tile]) -> Html {
     Html(format!("<dl class=\"tiles\">\n{}</dl>\n", tiles.iter().map(tile).collect::<String>()))
 }
 
-/// A table; the first column names its rows, the others are set as numbers.
+/// A table; the first column names its rows, the others are set as numbers unless one of their cells begins with a letter.
 pub fn table(columns: &[&str], rows: &[Vec<String>]) -> Html {
-    let head: String = columns.iter().map(|name| format!("<th scope=\"col\">{}</th>", escape(name))).collect();
+    let words = |at: usize| rows.iter().any(|row| row[at].starts_with(char::is_alphabetic));
+    let class = |at| if words(at) { " class=\"words\"" } else { "" };
+    let classes: Vec<&str> = (0..columns.len()).map(class).collect();
+    let head: String =
+        columns.iter().zip(&classes).map(|(name, class)| format!("<th scope=\"col\"{class}>{}</th>", escape(name))).collect();
     let cell = |(at, text): (usize, &String)| match at {
         0 => format!("<th scope=\"row\">{}</th>", escape(text)),
-        _ => format!("<td>{}</td>", escape(text)),
+        _ => format!("<td{}>{}</td>", classes[at], escape(text)),
     };
     let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", row.iter().enumerate().map(cell).collect::<String>());
     let body: String = rows.iter().map(row).collect();
@@ -249,7 +253,7 @@ mod tests {
                 Html::text(HOSTILE),
                 Html::paragraph(HOSTILE),
                 tiles(&[Tile { name: HOSTILE, value: HOSTILE.into(), note: HOSTILE.into() }]),
-                table(&[HOSTILE], &[vec![HOSTILE.into(), HOSTILE.into()]]),
+                table(&[HOSTILE, ""], &[vec![HOSTILE.into(), HOSTILE.into()]]),
                 switch("a", &[(HOSTILE, details(HOSTILE, &Html::note(HOSTILE)))]),
                 bars(HOSTILE, &[Bar { name: HOSTILE.into(), value: 0.5, note: HOSTILE.into() }]),
                 histogram(HOSTILE, HOSTILE, HOSTILE, &[Counts { name: HOSTILE.into(), bins: vec![1, 2] }], [0.0, 1.0]),

@@ -48,7 +48,10 @@ const CHANGES: [(&str, &[&str]); 33] = [
 ];
 
 fn run(changes: &[(&str, &str)]) -> (RunConfig, String) {
-    let base = features_run(&ProxyLossConfig::ProxyAnchor(Default::default()), "dada = { domain = { generator_weight = 0.1 } }");
+    let base = features_run(
+        &ProxyLossConfig::ProxyAnchor(Default::default()),
+        "dada = { update = \"alternating\", domain = { generator_weight = 0.1 } }",
+    );
     let mut layers: Vec<Table> = vec![toml::from_str(&base.to_toml()).unwrap()];
     layers.extend(changes.iter().map(|(key, value)| dada::config::parse_setting(&format!("{key}={value}")).unwrap()));
     let config = RunConfig::resolve(&layers).unwrap();
