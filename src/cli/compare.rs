@@ -104,8 +104,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     runs.sort_by_key(|run| run.arm);
 
     let rows = table::rows(&arms, &runs, &arguments.metrics)?;
-    let command: Vec<String> = std::env::args().skip(1).collect();
-    let made = format!("dada {}", command.join(" "));
+    let made = format!("dada {}", std::env::args().skip(1).map(quoted).collect::<Vec<_>>().join(" "));
     table::write(&arguments.out, &format!("`{made}`"), &rows, &arms, &runs)?;
     page::page(&made, &rows, &arms, &runs)?.write(&arguments.out.join("comparison.html"))?;
     println!("\n{}", table::markdown(&rows));
@@ -115,4 +114,23 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     println!("{}", arguments.out.join("comparison.html").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// An argument as a shell takes it, so that the command in the tables can be run again.
+fn quoted(argument: String) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "-_=.,:/@+%".contains(character);
+    if argument.chars().all(plain) { argument } else { format!("'{}'", argument.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_reads_back_what_was_given() {
+        let cases = [("--vary", "--vary"), ("a=[1,2]", "'a=[1,2]'"), ("none: x=1; y=2", "'none: x=1; y=2'"), ("it's", r"'it'\''s'")];
+        for (given, expected) in cases {
+            assert_eq!(quoted(given.to_owned()), expected);
+        }
+    }
 }
