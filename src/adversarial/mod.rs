@@ -70,7 +70,7 @@ pub struct DadaConfig {
     pub mode: Recipe,
     /// How the two sides take turns.
     pub update: Update,
-    /// Discriminator updates before each update of encoder and proxies.
+    /// Discriminator updates before each update of encoder and proxies, where they alternate.
     pub d_steps: usize,
     /// Epochs at the start in which only the discriminators learn.
     pub d_warmup_epochs: usize,
@@ -147,7 +147,8 @@ impl DadaConfig {
             }
         }
         if self.update == Update::Reversal && self.domain.confusion != Confusion::Saturating {
-            let problem = "dada.update = \"reversal\" needs dada.domain.confusion = \"saturating\", since a reversed gradient is that of -L_u; another confusion needs dada.update = \"alternating\"";
+            let problem = "dada.update = \"reversal\" needs dada.domain.confusion = \"saturating\", since a reversed gradient is that of -L_u; \
+                           another confusion needs dada.update = \"alternating\"";
             return Err(Error::Config(problem.into()));
         }
         Ok(())

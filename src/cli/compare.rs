@@ -119,7 +119,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// An argument as a shell takes it, so that the command in the tables can be run again.
 fn quoted(argument: String) -> String {
     let plain = |character: char| character.is_alphanumeric() || "-_=.,:/@+%".contains(character);
-    if argument.chars().all(plain) { argument } else { format!("'{}'", argument.replace('\'', r"'\''")) }
+    if !argument.is_empty() && argument.chars().all(plain) { argument } else { format!("'{}'", argument.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_shell_reads_back_what_was_given() {
-        let cases = [("--vary", "--vary"), ("a=[1,2]", "'a=[1,2]'"), ("none: x=1; y=2", "'none: x=1; y=2'"), ("it's", r"'it'\''s'")];
+        let cases =
+            [("--vary", "--vary"), ("", "''"), ("a=[1,2]", "'a=[1,2]'"), ("none: x=1; y=2", "'none: x=1; y=2'"), ("it's", r"'it'\''s'")];
         for (given, expected) in cases {
             assert_eq!(quoted(given.to_owned()), expected);
         }
