@@ -27,18 +27,20 @@ const PICTURES: [usize; 2] = [8, 20];
 const BASE: &str = r#"
     encoder = { dim = 512, layer_norm = true, backbone = { name = "convnet", stem = 8, channels = [8, 512] } }
     loss = { weight = 0.03 }
-    dada = { update = "alternating", mix = { alpha = 2.0, beta = 5.0 }, d_warmup_epochs = 0, domain = { hidden = [128] }, category = { hidden = [1024, 8192] } }
+    dada = { update = "alternating", d_steps = 3, mix = { alpha = 2.0, beta = 5.0 }, d_warmup_epochs = 0, domain = { hidden = [128] }, category = { hidden = [1024, 8192] } }
 "#;
 
 /// Names, and what sets each variant apart; the first is what the others are compared with.
-const VARIANTS: [(&str, &str); 7] = [
+const VARIANTS: [(&str, &str); 9] = [
     ("off", "dada.enabled = false"),
     ("full", ""),
     ("factorised", "dada.category.rank = 128"),
     ("sampled", "dada.category.sampled_classes = 512"),
     ("both", "dada.category = { rank = 128, sampled_classes = 512 }"),
     ("narrow", "dada.category = { hidden = [512, 128] }"),
-    ("narrow-reversal", "dada = { update = \"reversal\", category = { hidden = [512, 128], sampled_classes = 512 } }"),
+    ("narrow-reversal", "dada = { update = \"reversal\", d_steps = 0, category = { hidden = [512, 128], sampled_classes = 512 } }"),
+    ("linear-reversal", "dada = { update = \"reversal\", d_steps = 0, category = { hidden = [] } }"),
+    ("linear-reversal-sampled", "dada = { update = \"reversal\", d_steps = 0, category = { hidden = [], sampled_classes = 512 } }"),
 ];
 
 fn main() {

@@ -64,7 +64,7 @@ fn ready(name: &str) -> Box<dyn FnMut()> {
         "resnet50-without-dada" => train(workload(cub, &(backbone("resnet50", "frozen") + "dada = { enabled = false }"), 100, [16, 128])),
         "features-dada" => train(features(workload(cub, &backbone("tf_efficientnet_lite0", "frozen"), 100, [90, 32]))),
         "features-reversal" => {
-            let reversal = "dada = { update = \"reversal\" }";
+            let reversal = "dada = { update = \"reversal\", d_steps = 0 }";
             train(features(workload(cub, &(backbone("tf_efficientnet_lite0", "frozen") + reversal), 100, [90, 32])))
         }
         "classes-dada" => train(features(workload(sop, &backbone("tf_efficientnet_lite0", "frozen"), 11_318, [180, 32]))),

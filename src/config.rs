@@ -118,10 +118,13 @@ impl RunConfig {
             released(&mut config.dada.domain.discriminator);
             released(&mut config.dada.category.discriminator);
             config.dada.domain.generator_weight = config.dada.domain.weight;
+            config.dada.category.discriminator.hidden = vec![512, 128];
             config.dada.update = Update::Alternating;
+            config.dada.d_steps = 3;
             config.dada.mix.normalize = false;
             config.dada.mix.draw = Draw::Batch;
             config.optimizer.decay = Decay::Coupled;
+            config.optimizer.discriminators.learning_rate = 5e-4;
             if let ProxyLossConfig::ProxyAnchor(loss) = &mut config.loss.kind {
                 loss.positive_mean = PositiveMean::Rows;
             }
@@ -279,6 +282,7 @@ mod tests {
             ("dada.mix.beta=0.0", "above 0"),
             ("dada.mix.shift_scale=1.5", "dada.mix.shift_scale is 1.5"),
             ("dada.domain.confusion=uniform", "needs dada.update = \"alternating\""),
+            ("dada.update=alternating", "needs dada.d_steps"),
         ];
         for (setting, expected) in cases {
             let message = resolve(&[setting]).unwrap_err().to_string();

@@ -25,7 +25,7 @@ pub struct CategoryConfig {
     /// Classes, besides those of the batch, that a pass judges: drawn anew in each. Risk and discrepancy are those of the predictions over
     /// the chosen classes alone. 0 for all classes.
     pub sampled_classes: usize,
-    /// Shape of the discriminator.
+    /// Shape of the discriminator: linear by default, whose pull is weaker but steadier than that of hidden layers that still have to learn.
     #[serde(flatten)]
     pub discriminator: DiscriminatorConfig,
 }
@@ -39,7 +39,7 @@ impl Default for CategoryConfig {
             ramp_epochs: 0,
             rank: 0,
             sampled_classes: 0,
-            discriminator: DiscriminatorConfig { hidden: vec![512, 128], dropout: 0.5, ..Default::default() },
+            discriminator: DiscriminatorConfig { hidden: vec![], dropout: 0.5, ..Default::default() },
         }
     }
 }

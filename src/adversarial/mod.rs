@@ -53,10 +53,10 @@ pub enum Recipe {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Update {
-    /// Both from one backward pass, in which gradients change sign between discriminators and encoder; `d_steps` does not count.
+    /// Both from one backward pass, in which gradients change sign between discriminators and encoder.
     #[default]
     Reversal,
-    /// `d_steps` steps of the discriminators, then one of encoder and proxies, which judges anew: the released code.
+    /// The discriminators learn in their `d_steps` alone, encoder and proxies by a judgement that is then fixed: the released code.
     Alternating,
 }
 
@@ -70,7 +70,7 @@ pub struct DadaConfig {
     pub mode: Recipe,
     /// How the two sides take turns.
     pub update: Update,
-    /// Discriminator updates before each update of encoder and proxies, where they alternate.
+    /// Updates of the discriminators by themselves before each update of encoder and proxies; at least one where the sides alternate.
     pub d_steps: usize,
     /// Epochs at the start in which only the discriminators learn.
     pub d_warmup_epochs: usize,
@@ -106,7 +106,7 @@ impl Default for DadaConfig {
             enabled: true,
             mode: Recipe::Corrected,
             update: Update::Reversal,
-            d_steps: 3,
+            d_steps: 0,
             d_warmup_epochs: 1,
             mix: MixConfig::default(),
             domain: DomainConfig::default(),
@@ -145,6 +145,11 @@ impl DadaConfig {
             if shape.hidden.contains(&0) {
                 return Err(Error::Config("a hidden layer must have at least one unit".into()));
             }
+        }
+        if self.update == Update::Alternating && self.d_steps == 0 {
+            let problem =
+                "dada.update = \"alternating\" needs dada.d_steps of 1 or more (3 as released), or the discriminators never learn";
+            return Err(Error::Config(problem.into()));
         }
         if self.update == Update::Reversal && self.domain.confusion != Confusion::Saturating {
             let problem = "dada.update = \"reversal\" needs dada.domain.confusion = \"saturating\", since a reversed gradient is that of -L_u; \

@@ -109,7 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     page::page(&made, &rows, &arms, &runs)?.write(&arguments.out.join("comparison.html"))?;
     println!("\n{}", table::markdown(&rows));
     println!(
-        "{} seeds; ± is the standard deviation over them, a difference is from the first arm on the same seed and classes",
+        "seeds: {}; ± is the standard deviation over them, a difference is from the first arm on the same seed and classes",
         seeds.len()
     );
     println!("{}", arguments.out.join("comparison.html").display());

@@ -57,7 +57,7 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
         cells
     };
     let note = format!(
-        "{seeds} seeds. ± is the standard deviation over them; a difference is the mean, over the seeds, of the difference from “{first}” with \
+        "Seeds: {seeds}. ± is the standard deviation over them; a difference is the mean, over the seeds, of the difference from “{first}” with \
          the same seed and the same classes; its interval is Student's."
     );
     page.section("Figures", [table(&columns, &rows.iter().map(cells).collect::<Vec<_>>()), Html::note(&note)]);

@@ -35,6 +35,9 @@ const PRESETS: [(&str, Preset); 7] = [
     ("cost", Preset::Cost),
 ];
 
+/// The method as released, its discriminators' step size too where the configuration has another.
+const COMPAT: [&str; 2] = ["dada.mode=compat", "optimizer.discriminators.learning_rate=5e-4"];
+
 impl FromStr for Preset {
     type Err = Error;
 
@@ -69,7 +72,7 @@ impl Preset {
                 ("both, no mixed domain", &["dada.mix.mode=nothing"]),
                 ("all", &[]),
                 ("all and class mixup", &["train.class_mixup=true"]),
-                ("compat", &["dada.mode=compat"]),
+                ("compat", &COMPAT),
             ]),
             Self::Deviations => named(&[
                 ("corrected", &[]),
@@ -87,16 +90,20 @@ impl Preset {
                 ("domain term at full weight", &["dada.domain.generator_weight=0.99"]),
                 ("decay in the gradient", &["optimizer.decay=coupled"]),
                 ("positives averaged over rows", &["loss.positive_mean=rows"]),
-                ("three discriminator steps", &["dada.update=alternating"]),
-                ("compat", &["dada.mode=compat"]),
+                ("three discriminator steps", &["dada.update=alternating", "dada.d_steps=3"]),
+                (
+                    "category discriminator with hidden layers",
+                    &["dada.category.hidden=[512,128]", "optimizer.discriminators.learning_rate=5e-4"],
+                ),
+                ("compat", &COMPAT),
             ]),
             Self::DiscriminatorSize => named(&[
                 ("as configured", &[]),
                 ("domain 128", &["dada.domain.hidden=[128]"]),
                 ("domain 2048", &["dada.domain.hidden=[2048]"]),
                 ("domain 512 and 512", &["dada.domain.hidden=[512,512]"]),
-                ("category linear", &["dada.category.hidden=[]"]),
                 ("category 512", &["dada.category.hidden=[512]"]),
+                ("category 512 and 128", &["dada.category.hidden=[512,128]"]),
                 ("category 2048 and 512", &["dada.category.hidden=[2048,512]"]),
             ]),
             Self::Mixing => named(&[
@@ -127,7 +134,7 @@ impl Preset {
                 ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
                 ("three discriminator steps", &["dada.update=alternating", "dada.d_steps=3"]),
                 ("one discriminator step", &["dada.update=alternating", "dada.d_steps=1"]),
-                ("reversal", &["dada.update=reversal"]),
+                ("reversal", &["dada.update=reversal", "dada.d_steps=0"]),
             ]),
         }
     }

@@ -52,7 +52,7 @@ impl Default for OptimizerConfig {
             epsilon: 1e-8,
             encoder: Rate { learning_rate: 1.2e-4, weight_decay: 1e-4 },
             proxies: Rate { learning_rate: 0.04, weight_decay: 0.0 },
-            discriminators: Rate { learning_rate: 5e-4, weight_decay: 1e-4 },
+            discriminators: Rate { learning_rate: 2e-3, weight_decay: 1e-4 },
             schedule: Schedule::default(),
         }
     }

@@ -110,8 +110,7 @@ pub fn update(
     };
     let pass = |x: Tensor<2>, index: usize| Pass::new(x, labels, config, at, index);
 
-    let alternating = dada.update == Update::Alternating;
-    if let Some(mut discriminators) = learner.discriminators.take_if(|_| alternating) {
+    if let Some(mut discriminators) = learner.discriminators.take_if(|_| dada.d_steps > 0) {
         let x = x.clone().detach();
         for index in 0..dada.d_steps {
             let Pass { x, labels, mut draws } = pass(x.clone(), index);
@@ -156,7 +155,7 @@ pub fn update(
     });
 
     let total = match phase {
-        Phase::DiscriminatorsOnly => adversarial.filter(|_| !alternating),
+        Phase::DiscriminatorsOnly => adversarial.filter(|_| dada.update == Update::Reversal),
         Phase::FrozenBackbone | Phase::Everything => {
             let loss = learner.loss.forward(x, &labels);
             if recording {

@@ -160,7 +160,7 @@ fn only_what_is_to_learn_learns() {
 #[test]
 fn a_run_that_was_stopped_goes_on_bit_for_bit() {
     let world = World::new();
-    let learned = "dada = { update = \"alternating\", mix = { mode = \"projected\" }, category = { rank = 3, sampled_classes = 2 } }\nloss = { name = \"soft-triple\" }";
+    let learned = "dada = { update = \"alternating\", d_steps = 3, mix = { mode = \"projected\" }, category = { rank = 3, sampled_classes = 2 } }\nloss = { name = \"soft-triple\" }";
     let reversed = "dada = { update = \"reversal\", mix = { mode = \"gated\" } }";
     let runs = [("frozen", ""), ("stages", "train = { tune = { last_stages = 1 } }"), ("learned", learned), ("reversed", reversed)];
     for (name, changes) in runs {

@@ -14,7 +14,7 @@ const CHANGES: [(&str, &[&str]); 33] = [
     ("dada.enabled", &["false"]),
     ("dada.mode", &["\"compat\""]),
     ("dada.update", &["\"reversal\""]),
-    ("dada.d_steps", &["1", "0"]),
+    ("dada.d_steps", &["1"]),
     ("dada.d_warmup_epochs", &["1"]),
     ("dada.mix.mode", &["\"spherical\"", "\"gated\"", "\"projected\""]),
     ("dada.mix.alpha", &["0.5"]),
@@ -50,7 +50,7 @@ const CHANGES: [(&str, &[&str]); 33] = [
 fn run(changes: &[(&str, &str)]) -> (RunConfig, String) {
     let base = features_run(
         &ProxyLossConfig::ProxyAnchor(Default::default()),
-        "dada = { update = \"alternating\", domain = { generator_weight = 0.1 } }",
+        "dada = { update = \"alternating\", d_steps = 3, domain = { generator_weight = 0.1 }, category = { hidden = [7, 5] } }",
     );
     let mut layers: Vec<Table> = vec![toml::from_str(&base.to_toml()).unwrap()];
     layers.extend(changes.iter().map(|(key, value)| dada::config::parse_setting(&format!("{key}={value}")).unwrap()));
@@ -114,13 +114,13 @@ fn options_go_together() {
 #[test]
 fn learned_mixtures_learn_with_the_encoder_and_not_with_the_discriminators() {
     let parts = |update: &str, warm_up: usize, steps: usize| -> [NamedTensors; 4] {
-        let more = format!("dada = {{ update = {update}, d_warmup_epochs = {warm_up}, mix = {{ mode = \"gated\" }} }}");
+        let more = format!("dada = {{ {update}, d_warmup_epochs = {warm_up}, mix = {{ mode = \"gated\" }} }}");
         let config = features_run(&ProxyLossConfig::ProxyAnchor(Default::default()), &more);
         let (_, learner) = learn(&config, steps);
         let judges = learner.discriminators.unwrap();
         [tensors(&learner.encoder), tensors(&learner.loss), tensors(&judges.mixer), tensors(&judges.domain)]
     };
-    for update in ["\"alternating\"", "\"reversal\""] {
+    for update in ["update = \"alternating\", d_steps = 1", "update = \"reversal\", d_steps = 0", "update = \"reversal\", d_steps = 1"] {
         let start = parts(update, 0, 0);
         let changed = |warm_up| {
             let after = parts(update, warm_up, 2);
