@@ -85,14 +85,21 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// The configuration that `layers` of TOML give, the last one winning; `dada.mode` among them chooses the defaults.
+    /// The configuration that `layers` of TOML give, the last one winning; `dada.mode` and `loss.name` among them choose the defaults.
     ///
     /// # Errors
     /// For an unknown key, a value of the wrong type, and values that make no sense together.
     pub fn resolve(layers: &[Table]) -> Result<Self> {
         let mode = layers.iter().rev().find_map(|layer| layer.get("dada")?.get("mode"));
         let mode = mode.map(|mode| mode.clone().try_into::<Recipe>().map_err(|error| Error::Config(format!("dada.mode: {error}"))));
-        let mut table = Self::defaults(mode.transpose()?.unwrap_or_default()).to_table();
+        let mut defaults = Self::defaults(mode.transpose()?.unwrap_or_default());
+        // A name that no loss has is an error further down.
+        let name = layers.iter().rev().find_map(|layer| layer.get("loss")?.get("name"));
+        let named = name.and_then(|name| Table::from_iter([("name".to_owned(), name.clone())]).try_into::<ProxyLossConfig>().ok());
+        if let Some(loss) = named {
+            defaults.loss.weight = loss.default_weight();
+        }
+        let mut table = defaults.to_table();
         for layer in layers {
             switch_variants(&mut table, layer)?;
             merge(&mut table, layer, "")?;
@@ -255,6 +262,15 @@ mod tests {
         let config = resolve(&settings.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
         assert!(settings.len() > 20 && config.to_toml().matches("0.3").count() >= settings.len(), "{settings:?}");
         assert!(!config.to_toml().contains("0.30"), "{}", config.to_toml());
+    }
+
+    #[test]
+    fn a_loss_brings_its_weight_unless_one_is_given() {
+        let weight = |settings: &[&str]| resolve(settings).unwrap().loss.weight;
+        assert_eq!(weight(&[]), 0.0075);
+        assert_eq!(weight(&["loss.name=cosface"]), 0.05);
+        assert_eq!(weight(&["loss.weight=0.2", "loss.name=cosface"]), 0.2);
+        assert_eq!(weight(&["loss.name=cosface", "loss.name=proxy-anchor"]), 0.0075);
     }
 
     #[test]

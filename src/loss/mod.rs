@@ -24,7 +24,7 @@ use crate::layers::Initializer;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LossConfig {
-    /// Factor of the proxy loss in the encoder's objective.
+    /// Factor of the proxy loss in the encoder's objective; its default is the loss's own, [`ProxyLossConfig::default_weight`].
     pub weight: f64,
     /// Which loss.
     #[serde(flatten)]
@@ -33,7 +33,8 @@ pub struct LossConfig {
 
 impl Default for LossConfig {
     fn default() -> Self {
-        Self { weight: 0.0075, kind: ProxyLossConfig::ProxyAnchor(ProxyAnchorConfig::default()) }
+        let kind = ProxyLossConfig::ProxyAnchor(ProxyAnchorConfig::default());
+        Self { weight: kind.default_weight(), kind }
     }
 }
 
@@ -61,6 +62,15 @@ pub enum ProxyLossConfig {
 }
 
 impl ProxyLossConfig {
+    /// The weight beside which `dada`'s default weights are neither lost nor in charge. Proxy-Anchor, a sum over classes, pulls at embeddings
+    /// about six times as hard as a mean over rows.
+    pub fn default_weight(&self) -> f64 {
+        match self {
+            Self::ProxyAnchor(_) => 0.0075,
+            _ => 0.05,
+        }
+    }
+
     /// Every loss with its defaults, in the list's order.
     pub fn all() -> [Self; 7] {
         [
