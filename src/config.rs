@@ -90,13 +90,12 @@ impl RunConfig {
     /// # Errors
     /// For an unknown key, a value of the wrong type, and values that make no sense together.
     pub fn resolve(layers: &[Table]) -> Result<Self> {
-        let mode = layers.iter().rev().find_map(|layer| layer.get("dada")?.get("mode"));
-        let mode = mode.map(|mode| mode.clone().try_into::<Recipe>().map_err(|error| Error::Config(format!("dada.mode: {error}"))));
+        let last = |section: &str, key: &str| layers.iter().rev().find_map(|layer| layer.get(section)?.get(key)).cloned();
+        let mode = last("dada", "mode").map(|mode| mode.try_into::<Recipe>().map_err(|error| Error::Config(format!("dada.mode: {error}"))));
         let mut defaults = Self::defaults(mode.transpose()?.unwrap_or_default());
         // A name that no loss has is an error further down.
-        let name = layers.iter().rev().find_map(|layer| layer.get("loss")?.get("name"));
-        let named = name.and_then(|name| Table::from_iter([("name".to_owned(), name.clone())]).try_into::<ProxyLossConfig>().ok());
-        if let Some(loss) = named {
+        let named = last("loss", "name").map(|name| Table::from_iter([("name".to_owned(), name)]).try_into::<ProxyLossConfig>());
+        if let Some(Ok(loss)) = named {
             defaults.loss.weight = loss.default_weight();
         }
         let mut table = defaults.to_table();
@@ -279,6 +278,9 @@ mod tests {
         assert_eq!(config.dada.domain.discriminator.norm, Norm::BatchPerDomain);
         assert_eq!(config.dada.domain.discriminator.hidden, [64]);
         assert_eq!(config.optimizer.decay, Decay::Coupled);
+        assert_eq!((config.dada.update, config.dada.d_steps), (Update::Alternating, 3));
+        assert_eq!(config.dada.category.discriminator.hidden, [512, 128]);
+        assert_eq!(config.optimizer.discriminators.learning_rate, 5e-4);
         assert_eq!(resolve(&[]).unwrap().dada.domain.discriminator.norm, Norm::BatchJoint);
     }
 

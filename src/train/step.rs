@@ -110,7 +110,7 @@ pub fn update(
     };
     let pass = |x: Tensor<2>, index: usize| Pass::new(x, labels, config, at, index);
 
-    if let Some(mut discriminators) = learner.discriminators.take_if(|_| dada.d_steps > 0) {
+    if let Some(mut discriminators) = learner.discriminators.take() {
         let x = x.clone().detach();
         for index in 0..dada.d_steps {
             let Pass { x, labels, mut draws } = pass(x.clone(), index);
