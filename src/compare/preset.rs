@@ -119,7 +119,7 @@ impl Preset {
                 ("near proxies", &["dada.mix.alpha=5", "dada.mix.beta=1"]),
             ]),
             Self::Losses => {
-                let losses = "loss.name=proxy-anchor,proxy-nca,proxy-nca++,normalized-softmax,cosface,arcface,soft-triple";
+                let losses = "loss.name=proxy-anchor,proxy-nca,proxy-nca++,normalized-softmax,cosface,arcface,soft-triple,potential-field";
                 arms(&[losses.to_owned(), "dada.enabled=false,true".to_owned()])
             }
             Self::Classes => named(&[

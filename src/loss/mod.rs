@@ -3,6 +3,7 @@
 //! A loss knows nothing of the adversarial part. That part asks for two plain tensors, the proxy of each row and all proxies, and
 //! therefore works with every loss in this list. Equations, defaults and sources are in `docs/losses.md`.
 
+mod potential_field;
 mod proxy_anchor;
 mod proxy_nca;
 mod soft_triple;
@@ -12,13 +13,14 @@ use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+pub use potential_field::{PotentialField, PotentialFieldConfig};
 pub use proxy_anchor::{PositiveMean, ProxyAnchor, ProxyAnchorConfig};
 pub use proxy_nca::{ProxyNca, ProxyNcaConfig, ProxyNcaPlusPlusConfig, Sum};
 pub use soft_triple::{SoftTriple, SoftTripleConfig};
 pub use softmax::{ArcFaceConfig, CosFaceConfig, Margin, NormalizedSoftmaxConfig, Softmax};
 
 use crate::error::{Error, Result};
-use crate::layers::Initializer;
+use crate::layers::{Initializer, normalize};
 
 /// The `[loss]` section: which loss, its parameters, and its weight in the total.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +61,8 @@ pub enum ProxyLossConfig {
     ArcFace(ArcFaceConfig),
     /// Qian et al., *SoftTriple Loss: Deep Metric Learning Without Triplet Sampling*, ICCV 2019.
     SoftTriple(SoftTripleConfig),
+    /// Bhatnagar and Ahuja, *Potential Field Based Deep Metric Learning*, CVPR 2025.
+    PotentialField(PotentialFieldConfig),
 }
 
 impl ProxyLossConfig {
@@ -72,7 +76,7 @@ impl ProxyLossConfig {
     }
 
     /// Every loss with its defaults, in the list's order.
-    pub fn all() -> [Self; 7] {
+    pub fn all() -> [Self; 8] {
         [
             Self::ProxyAnchor(Default::default()),
             Self::ProxyNca(Default::default()),
@@ -81,6 +85,7 @@ impl ProxyLossConfig {
             Self::CosFace(Default::default()),
             Self::ArcFace(Default::default()),
             Self::SoftTriple(Default::default()),
+            Self::PotentialField(Default::default()),
         ]
     }
 
@@ -94,6 +99,7 @@ impl ProxyLossConfig {
             Self::CosFace(config) => ProxyLoss::Softmax(config.init(classes, dim, init)),
             Self::ArcFace(config) => ProxyLoss::Softmax(config.init(classes, dim, init)),
             Self::SoftTriple(config) => ProxyLoss::SoftTriple(config.init(classes, dim, init)),
+            Self::PotentialField(config) => ProxyLoss::PotentialField(config.init(classes, dim, init)),
         }
     }
 
@@ -103,6 +109,10 @@ impl ProxyLossConfig {
         let positive = |key: &str, value: f64| match value.is_finite() && value > 0.0 {
             true => Ok(()),
             false => Err(Error::Config(format!("loss.{key} is {value}, expected a number above 0"))),
+        };
+        let some_centres = |centres: usize| match centres {
+            0 => Err(Error::Config("loss.centres is 0, expected at least 1".into())),
+            _ => Ok(()),
         };
         match self {
             Self::ProxyAnchor(config) => {
@@ -120,14 +130,17 @@ impl ProxyLossConfig {
                 positive("scale", config.scale)
             }
             Self::SoftTriple(config) => {
-                if config.centres == 0 {
-                    return Err(Error::Config("loss.centres is 0, expected at least 1".into()));
-                }
+                some_centres(config.centres)?;
                 if !(config.tau.is_finite() && config.tau >= 0.0) {
                     return Err(Error::Config(format!("loss.tau is {}, expected a number that is not negative", config.tau)));
                 }
                 positive("lambda", config.lambda)?;
                 positive("gamma", config.gamma)
+            }
+            Self::PotentialField(config) => {
+                some_centres(config.centres)?;
+                positive("alpha", config.alpha)?;
+                positive("delta", config.delta)
             }
         }
     }
@@ -144,6 +157,8 @@ pub enum ProxyLoss {
     Softmax(Softmax),
     /// See [`SoftTriple`].
     SoftTriple(SoftTriple),
+    /// See [`PotentialField`].
+    PotentialField(PotentialField),
 }
 
 impl ProxyLoss {
@@ -154,6 +169,7 @@ impl ProxyLoss {
             Self::ProxyNca(loss) => loss.forward(embeddings, labels),
             Self::Softmax(loss) => loss.forward(embeddings, labels),
             Self::SoftTriple(loss) => loss.forward(embeddings, labels),
+            Self::PotentialField(loss) => loss.forward(embeddings, labels),
         }
     }
 
@@ -164,6 +180,7 @@ impl ProxyLoss {
             Self::ProxyNca(loss) => loss.proxies.val(),
             Self::Softmax(loss) => loss.proxies.val(),
             Self::SoftTriple(loss) => loss.proxies.val(),
+            Self::PotentialField(loss) => loss.proxies.val(),
         }
     }
 
@@ -173,6 +190,7 @@ impl ProxyLoss {
     pub fn proxy_rows(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<2> {
         match self {
             Self::SoftTriple(loss) => loss.proxy_rows(embeddings, labels),
+            Self::PotentialField(loss) => loss.proxy_rows(embeddings, labels),
             Self::ProxyAnchor(_) | Self::ProxyNca(_) | Self::Softmax(_) => select_rows(self.proxies(), labels),
         }
     }
@@ -182,6 +200,7 @@ impl ProxyLoss {
         let [rows, _] = self.proxies().dims();
         match self {
             Self::SoftTriple(loss) => rows / loss.centres(),
+            Self::PotentialField(loss) => rows / loss.centres(),
             Self::ProxyAnchor(_) | Self::ProxyNca(_) | Self::Softmax(_) => rows,
         }
     }
@@ -203,6 +222,13 @@ fn select_rows(rows: Tensor<2>, labels: &[usize]) -> Tensor<2> {
     let labels = labels.iter().map(|&label| label as i64).collect();
     let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch]), &rows.device());
     rows.select(0, labels)
+}
+
+/// The directions of the centres of each row's class, `[batch, centres, dim]`, of `[classes · centres, dim]`.
+fn own_centres(proxies: Tensor<2>, centres: usize, labels: &[usize]) -> Tensor<3> {
+    let [_, dim] = proxies.dims();
+    let rows: Vec<usize> = labels.iter().flat_map(|label| label * centres..(label + 1) * centres).collect();
+    normalize(select_rows(proxies, &rows)).reshape([labels.len(), centres, dim])
 }
 
 /// The score of each row's class, `[batch, 1]`, of `[batch, classes]`.

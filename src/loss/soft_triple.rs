@@ -1,10 +1,10 @@
 //! SoftTriple: several centres a class, and a soft choice among them.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Int, Tensor, TensorData, activation::softmax};
+use burn::tensor::{Tensor, TensorData, activation::softmax};
 use serde::{Deserialize, Serialize};
 
-use super::{log_sum_exp, membership, own_scores};
+use super::{log_sum_exp, membership, own_centres, own_scores};
 use crate::layers::{Initializer, normalize};
 
 /// Centres, sharpnesses and margin; the defaults are the publication's.
@@ -63,10 +63,7 @@ impl SoftTriple {
     /// softmax of the row's cosines over γ. The product with the normalised embedding is the loss's score of the class.
     pub fn proxy_rows(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<2> {
         let SoftTripleConfig { centres, gamma, .. } = self.config;
-        let (batch, [_, dim]) = (labels.len(), self.proxies.dims());
-        let rows: Vec<i64> = labels.iter().flat_map(|label| (0..centres).map(move |k| (label * centres + k) as i64)).collect();
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [batch * centres]), &embeddings.device());
-        let own = normalize(self.proxies.val().select(0, rows)).reshape([batch, centres, dim]);
+        let own = own_centres(self.proxies.val(), centres, labels);
         let cosine = own.clone().matmul(normalize(embeddings).unsqueeze_dim(2));
         (own * softmax(cosine / gamma, 1)).sum_dim(1).squeeze_dim(1)
     }
