@@ -35,8 +35,8 @@ const PRESETS: [(&str, Preset); 7] = [
     ("cost", Preset::Cost),
 ];
 
-/// The method as released, its discriminators' step size too where the configuration has another.
-const COMPAT: [&str; 2] = ["dada.mode=compat", "optimizer.discriminators.learning_rate=5e-4"];
+/// The method as released, the discriminators' step size and the labelling risk's weight too where the configuration has others.
+const COMPAT: [&str; 3] = ["dada.mode=compat", "optimizer.discriminators.learning_rate=5e-4", "dada.category.weight=0.01"];
 
 impl FromStr for Preset {
     type Err = Error;
