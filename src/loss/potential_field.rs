@@ -10,7 +10,7 @@ use crate::layers::{Initializer, normalize};
 /// Squared distance, in units of δ², within which repulsion grows no further; it would be infinite where two classes coincide.
 const NEAREST: f64 = 0.01;
 
-/// Proxies a class, decay and reach; the number of proxies is the publication's for CUB and Cars, α and δ lie in the middle of the
+/// Proxies a class, decay and reach; the number of proxies is the publication's for CUB and Cars, α and δ lie within the
 /// ranges that it searches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
