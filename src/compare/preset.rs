@@ -158,4 +158,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn compat_puts_back_what_a_configuration_has_changed() {
+        let base = toml::from_str("dada.category.weight = 0.08\noptimizer.discriminators.learning_rate = 1.5e-2").unwrap();
+        for preset in [Preset::Ablation, Preset::Deviations] {
+            let arms = preset.arms().unwrap();
+            let compat = arms.iter().find(|arm| arm.name == "compat").unwrap();
+            let config = resolve(&base, &settings(&[], compat, 0, None)).unwrap();
+            assert_eq!((config.dada.category.weight, config.optimizer.discriminators.learning_rate), (0.01, 5e-4));
+        }
+    }
 }

@@ -224,11 +224,20 @@ fn select_rows(rows: Tensor<2>, labels: &[usize]) -> Tensor<2> {
     rows.select(0, labels)
 }
 
-/// The directions of the centres of each row's class, `[batch, centres, dim]`, of `[classes · centres, dim]`.
-fn own_centres(proxies: Tensor<2>, centres: usize, labels: &[usize]) -> Tensor<3> {
+/// For each row the mean of the directions of its class's centres, `[batch, dim]`: of `[classes · centres, dim]`, weighted with what `shares`
+/// makes of their cosines with the row, `[batch, centres, 1]`.
+fn mean_centres(
+    proxies: Tensor<2>,
+    centres: usize,
+    embeddings: Tensor<2>,
+    labels: &[usize],
+    shares: impl FnOnce(Tensor<3>) -> Tensor<3>,
+) -> Tensor<2> {
     let [_, dim] = proxies.dims();
     let rows: Vec<usize> = labels.iter().flat_map(|label| label * centres..(label + 1) * centres).collect();
-    normalize(select_rows(proxies, &rows)).reshape([labels.len(), centres, dim])
+    let own = normalize(select_rows(proxies, &rows)).reshape([labels.len(), centres, dim]);
+    let cosine = own.clone().matmul(normalize(embeddings).unsqueeze_dim(2));
+    (own * shares(cosine)).sum_dim(1).squeeze_dim(1)
 }
 
 /// The score of each row's class, `[batch, 1]`, of `[batch, classes]`.

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::own_centres;
+use super::mean_centres;
 use crate::layers::{Initializer, normalize};
 
 /// Squared distance, in units of δ², within which repulsion grows no further; it would be infinite where two classes coincide.
@@ -66,11 +66,10 @@ impl PotentialField {
 
     /// For each row the mean of its class's proxies, `[batch, dim]`, each weighted with its share of the class's potential at the row.
     pub fn proxy_rows(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<2> {
-        let own = own_centres(self.proxies.val(), self.config.centres, labels);
-        let cosine = own.clone().matmul(normalize(embeddings).unsqueeze_dim(2));
-        let potential = self.squared(cosine).clamp_min(1.0).powf_scalar(-self.config.alpha / 2.0);
-        let share = potential.clone() / potential.sum_dim(1);
-        (own * share).sum_dim(1).squeeze_dim(1)
+        mean_centres(self.proxies.val(), self.config.centres, embeddings, labels, |cosine| {
+            let potential = self.squared(cosine).clamp_min(1.0).powf_scalar(-self.config.alpha / 2.0);
+            potential.clone() / potential.sum_dim(1)
+        })
     }
 
     /// Proxies of each class.

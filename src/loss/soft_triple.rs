@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData, activation::softmax};
 use serde::{Deserialize, Serialize};
 
-use super::{log_sum_exp, membership, own_centres, own_scores};
+use super::{log_sum_exp, mean_centres, membership, own_scores};
 use crate::layers::{Initializer, normalize};
 
 /// Centres, sharpnesses and margin; the defaults are the publication's.
@@ -63,9 +63,7 @@ impl SoftTriple {
     /// softmax of the row's cosines over γ. The product with the normalised embedding is the loss's score of the class.
     pub fn proxy_rows(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<2> {
         let SoftTripleConfig { centres, gamma, .. } = self.config;
-        let own = own_centres(self.proxies.val(), centres, labels);
-        let cosine = own.clone().matmul(normalize(embeddings).unsqueeze_dim(2));
-        (own * softmax(cosine / gamma, 1)).sum_dim(1).squeeze_dim(1)
+        mean_centres(self.proxies.val(), centres, embeddings, labels, |cosine| softmax(cosine / gamma, 1))
     }
 
     /// Centres of each class.
