@@ -7,6 +7,7 @@ use super::{Html, at, decimal, escape, figure};
 
 const WIDTH: f64 = 640.0;
 const LEFT: f64 = 190.0;
+const CHARACTER: f64 = 6.8;
 const RIGHT: f64 = 620.0;
 const TOP: f64 = 12.0;
 const ROW: f64 = 26.0;
@@ -29,14 +30,16 @@ pub fn intervals(caption: &str, label: &str, rows: &[Interval]) -> Html {
     let bottom = TOP + ROW * rows.len() as f64;
     let values = rows.iter().flat_map(|row| [row.value, row.ends.0, row.ends.1].into_iter().chain(row.points.iter().copied()));
     let axis = Axis::linear(label);
-    let x = Placed::new(&axis, values.filter(|value| value.is_finite()).chain([0.0]), LEFT, RIGHT);
+    let longest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+    let left = (CHARACTER * longest as f64 + 20.0).clamp(LEFT, RIGHT / 2.0);
+    let x = Placed::new(&axis, values.filter(|value| value.is_finite()).chain([0.0]), left, RIGHT);
     let mut content = horizontal(&axis, &x, TOP, bottom);
     let zero = at(x.place(0.0));
     let _infallible = writeln!(content, "<path class=\"zero\" d=\"M{zero} {TOP}V{bottom}\"/>");
     for (number, row) in rows.iter().enumerate() {
         let y = TOP + ROW * (number as f64 + 0.5);
         let name = escape(&row.name);
-        let _infallible = writeln!(content, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", LEFT - 10.0, at(y + 4.0));
+        let _infallible = writeln!(content, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", at(left - 10.0), at(y + 4.0));
         for point in row.points.iter().filter(|point| point.is_finite()) {
             let _infallible = writeln!(content, "<circle class=\"dot s5\" cx=\"{}\" cy=\"{}\" r=\"2\"/>", at(x.place(*point)), at(y));
         }
@@ -68,5 +71,17 @@ mod tests {
             (2, 2, 3)
         );
         assert!(!drawn.contains("NaN") && drawn.contains("a&lt;b"), "{drawn}");
+    }
+
+    #[test]
+    fn long_names_have_room() {
+        let row = |name: &str| Interval { name: name.into(), value: 0.2, ends: (0.1, 0.3), points: vec![] };
+        let end = |name: &str| -> f64 {
+            let drawn = intervals("c", "l", &[row(name)]);
+            let before = drawn.markup().split("text-anchor=\"end\"").next().unwrap();
+            before.rsplit("<text x=\"").next().unwrap().split('"').next().unwrap().parse().unwrap()
+        };
+        assert_eq!(end("short"), 180.0);
+        assert!(end("name=normalized-softmax enabled=false") > 37.0 * 6.5);
     }
 }
