@@ -55,7 +55,7 @@ pub struct Arguments {
 /// Compares.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let arms = match arguments.preset {
-        Some(preset) => preset.arms()?,
+        Some(preset) => preset.arms(),
         None if arguments.arm.is_empty() => grid::arms(&arguments.vary)?,
         None => grid::named(&arguments.arm)?,
     };
@@ -109,8 +109,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     page::page(&made, &rows, &arms, &runs)?.write(&arguments.out.join("comparison.html"))?;
     println!("\n{}", table::markdown(&rows));
     println!(
-        "seeds: {}; ± is the standard deviation over them, a difference is from the first arm on the same seed and classes",
-        seeds.len()
+        "seeds: {}; ± is the standard deviation over them, a difference is from {} on the same seed and classes",
+        seeds.len(),
+        grid::compared_with(&arms)
     );
     println!("{}", arguments.out.join("comparison.html").display());
     Ok(ExitCode::SUCCESS)

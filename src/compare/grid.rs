@@ -12,6 +12,23 @@ pub struct Arm {
     pub name: String,
     /// `section.key=value`, in order.
     pub settings: Vec<String>,
+    /// Index of the arm that it is compared with, in the list that it is part of; its own where it is compared with none.
+    pub against: usize,
+}
+
+impl Arm {
+    /// Its name, or what stands for it where nothing is varied.
+    pub fn title(&self) -> &str {
+        if self.name.is_empty() { "base" } else { &self.name }
+    }
+}
+
+/// What the arms are compared with, for a sentence.
+pub fn compared_with(arms: &[Arm]) -> String {
+    match arms.iter().all(|arm| arm.against == 0) {
+        true => format!("“{}”", arms[0].title()),
+        false => "the arm that each is compared with".to_owned(),
+    }
 }
 
 /// Every combination of the values of `vary`, each `section.key=a,b,c`, the last key varying fastest.
@@ -19,7 +36,7 @@ pub struct Arm {
 /// # Errors
 /// Without an equals sign or a value.
 pub fn arms(vary: &[String]) -> Result<Vec<Arm>> {
-    let mut arms = vec![Arm { name: String::new(), settings: Vec::new() }];
+    let mut arms = vec![Arm { name: String::new(), settings: Vec::new(), against: 0 }];
     for varied in vary {
         let Some((key, values)) = varied.split_once('=') else {
             return Err(Error::Config(format!("found {varied:?}, expected section.key=value,value,…")));
@@ -32,6 +49,7 @@ pub fn arms(vary: &[String]) -> Result<Vec<Arm>> {
         let with = |arm: &Arm, value: &str| Arm {
             name: [arm.name.as_str(), &format!("{short}={value}")].join(" ").trim_start().to_owned(),
             settings: arm.settings.iter().cloned().chain([format!("{key}={value}")]).collect(),
+            against: 0,
         };
         arms = arms.iter().flat_map(|arm| values.iter().map(|value| with(arm, value)).collect::<Vec<_>>()).collect();
     }
@@ -54,7 +72,7 @@ pub fn named(texts: &[String]) -> Result<Vec<Arm>> {
         if arms.iter().any(|arm| arm.name == name) {
             return Err(Error::Config(format!("two arms are named {name:?}")));
         }
-        arms.push(Arm { name, settings });
+        arms.push(Arm { name, settings, against: 0 });
     }
     Ok(arms)
 }
@@ -142,9 +160,9 @@ mod tests {
         let [none, plain] = named(&texts).unwrap().try_into().unwrap();
         assert_eq!(
             none,
-            Arm { name: "none".into(), settings: vec!["dada.enabled=false".into(), "dada.mix={ alpha = 1, beta = 2 }".into()] }
+            Arm { name: "none".into(), settings: vec!["dada.enabled=false".into(), "dada.mix={ alpha = 1, beta = 2 }".into()], against: 0 }
         );
-        assert_eq!(plain, Arm { name: "as it is".into(), settings: vec![] });
+        assert_eq!(plain, Arm { name: "as it is".into(), settings: vec![], against: 0 });
         for wrong in ["", ": seed=1", "seed=1", "a: seed"] {
             assert!(named(&[wrong.to_owned()]).unwrap_err().to_string().contains("expected \"NAME:"), "{wrong}");
         }

@@ -1,6 +1,6 @@
 //! A comparison as a page.
 
-use super::grid::Arm;
+use super::grid::{Arm, compared_with};
 use super::run::Run;
 use super::table::{Row, figures};
 use crate::error::Result;
@@ -15,22 +15,22 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
     let mut page = Page::new("Comparison", header);
     let metrics: Vec<&str> = rows[0].figures.iter().map(|entry| entry.metric.as_str()).collect();
     let seeds = runs.iter().filter(|run| run.arm == 0).count();
-    let first = if arms[0].name.is_empty() { "base" } else { &arms[0].name };
+    let other = compared_with(arms);
 
     let of = |arm: usize, metric: &str| -> Vec<f64> {
         runs.iter().filter(|run| run.arm == arm).map(|run| figures(run).get(metric).copied().unwrap_or(f64::NAN)).collect()
     };
     let before = rows.len() - arms.len();
     let charts = metrics.iter().enumerate().map(|(at, metric)| {
-        let drawn = arms.iter().enumerate().skip(1).filter_map(|(arm, _)| {
+        let drawn = arms.iter().enumerate().filter_map(|(arm, Arm { against, .. })| {
             let row = &rows[before + arm];
             let paired = row.figures[at].difference.as_ref()?;
-            let points = of(arm, metric).iter().zip(of(0, metric)).map(|(ours, theirs)| 100.0 * (ours - theirs)).collect();
+            let points = of(arm, metric).iter().zip(of(*against, metric)).map(|(ours, theirs)| 100.0 * (ours - theirs)).collect();
             let ends = (100.0 * paired.interval.0, 100.0 * paired.interval.1);
             Some(Interval { name: row.name.clone(), value: 100.0 * paired.difference, ends, points })
         });
         intervals(
-            &format!("{metric}: difference from “{first}”"),
+            &format!("{metric}: difference from {other}"),
             "percentage points; line: 95 % interval, small dots: seeds",
             &drawn.collect::<Vec<_>>(),
         )
@@ -57,7 +57,7 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
         cells
     };
     let note = format!(
-        "Seeds: {seeds}. ± is the standard deviation over them; a difference is the mean, over the seeds, of the difference from “{first}” with \
+        "Seeds: {seeds}. ± is the standard deviation over them; a difference is the mean, over the seeds, of the difference from {other} with \
          the same seed and the same classes; its interval is Student's."
     );
     page.section("Figures", [table(&columns, &rows.iter().map(cells).collect::<Vec<_>>()), Html::note(&note)]);
@@ -68,8 +68,8 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
         page.section("Samples and proxies in the course of training", [Html::note(about), beside(charts)]);
     }
 
-    let settings = |arm: &Arm| vec![if arm.name.is_empty() { "base".to_owned() } else { arm.name.clone() }, arm.settings.join("  ")];
-    page.section("What was varied", [table(&["", "settings"], &arms.iter().map(settings).collect::<Vec<_>>())]);
+    let settings = |arm: &Arm| vec![arm.title().to_owned(), arm.settings.join("  "), arms[arm.against].title().to_owned()];
+    page.section("What was varied", [table(&["", "settings", "compared with"], &arms.iter().map(settings).collect::<Vec<_>>())]);
     Ok(page)
 }
 
@@ -92,7 +92,7 @@ fn gauges(arms: &[Arm], runs: &[Run]) -> Result<Vec<Html>> {
     let chart = |(title, y, key): (&str, Axis, &str)| {
         let line = |(arm, runs): (&Arm, &Vec<Curves>)| {
             let points = mean(&runs.iter().filter_map(|curves| curves.get(key)).collect::<Vec<_>>());
-            (!points.is_empty()).then(|| Line::new(if arm.name.is_empty() { "base" } else { &arm.name }, points))
+            (!points.is_empty()).then(|| Line::new(arm.title(), points))
         };
         let series: Vec<Line> = arms.iter().zip(&found).filter_map(line).collect();
         (!series.is_empty()).then(|| lines(&Lines { title: title.to_owned(), x: Axis::linear("epochs"), y, series }))

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use super::grid::{Arm, arms};
+use super::grid::Arm;
 use crate::error::{Error, Result};
 
-/// Named lists of arms; the first is what the others are compared with.
+/// Named lists of arms; each is compared with the first, with `losses` each loss with DADA with the same without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// What each part of the method buys.
@@ -35,6 +35,9 @@ const PRESETS: [(&str, Preset); 7] = [
     ("cost", Preset::Cost),
 ];
 
+const LOSSES: [&str; 8] =
+    ["proxy-anchor", "proxy-nca", "proxy-nca++", "normalized-softmax", "cosface", "arcface", "soft-triple", "potential-field"];
+
 /// The method as released, the discriminators' step size and the labelling risk's weight too where the configuration has others.
 const COMPAT: [&str; 3] = ["dada.mode=compat", "optimizer.discriminators.learning_rate=5e-4", "dada.category.weight=0.01"];
 
@@ -52,16 +55,14 @@ impl FromStr for Preset {
 
 impl Preset {
     /// Its arms.
-    ///
-    /// # Errors
-    /// Never for these lists: the tests resolve every one of them.
-    pub fn arms(self) -> Result<Vec<Arm>> {
+    pub fn arms(self) -> Vec<Arm> {
         let named = |list: &[(&str, &[&str])]| {
             let arm = |(name, settings): &(&str, &[&str])| Arm {
                 name: (*name).to_owned(),
                 settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
+                against: 0,
             };
-            Ok(list.iter().map(arm).collect())
+            list.iter().map(arm).collect()
         };
         match self {
             Self::Ablation => named(&[
@@ -119,8 +120,15 @@ impl Preset {
                 ("near proxies", &["dada.mix.alpha=5", "dada.mix.beta=1"]),
             ]),
             Self::Losses => {
-                let losses = "loss.name=proxy-anchor,proxy-nca,proxy-nca++,normalized-softmax,cosface,arcface,soft-triple,potential-field";
-                arms(&[losses.to_owned(), "dada.enabled=false,true".to_owned()])
+                let pair = |(at, loss): (usize, &str)| {
+                    let arm = |name: String, enabled: bool| Arm {
+                        name,
+                        settings: vec![format!("loss.name={loss}"), format!("dada.enabled={enabled}")],
+                        against: 2 * at,
+                    };
+                    [arm(loss.to_owned(), false), arm(format!("{loss} with DADA"), true)]
+                };
+                LOSSES.into_iter().enumerate().flat_map(pair).collect()
             }
             Self::Classes => named(&[
                 ("none", &["dada.enabled=false"]),
@@ -150,20 +158,31 @@ mod tests {
     fn every_arm_is_a_configuration_of_its_own() {
         for (name, preset) in PRESETS {
             assert_eq!(name.parse::<Preset>().unwrap(), preset);
-            let arms = preset.arms().unwrap();
+            let arms = preset.arms();
             let configs: Vec<_> = arms.iter().map(|arm| resolve(&Table::new(), &settings(&[], arm, 0, None)).unwrap()).collect();
             for (at, config) in configs.iter().enumerate() {
                 let twin = configs[..at].iter().position(|other| other == config);
                 assert_eq!(twin, None, "{preset:?}: {} is the same as another", arms[at].name);
+                assert!(arms[at].against <= at, "{preset:?}: {} is compared with a later one", arms[at].name);
             }
         }
+    }
+
+    #[test]
+    fn a_loss_with_dada_is_compared_with_the_same_loss_without() {
+        for pair in Preset::Losses.arms().chunks(2) {
+            assert_eq!((&pair[0].settings[0], pair[0].against), (&pair[1].settings[0], pair[1].against));
+            assert_eq!((pair[0].settings[1].as_str(), pair[1].settings[1].as_str()), ("dada.enabled=false", "dada.enabled=true"));
+        }
+        let against: Vec<usize> = Preset::Losses.arms().iter().map(|arm| arm.against).collect();
+        assert_eq!(against, [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14]);
     }
 
     #[test]
     fn compat_puts_back_what_a_configuration_has_changed() {
         let base = toml::from_str("dada.category.weight = 0.08\noptimizer.discriminators.learning_rate = 1.5e-2").unwrap();
         for preset in [Preset::Ablation, Preset::Deviations] {
-            let arms = preset.arms().unwrap();
+            let arms = preset.arms();
             let compat = arms.iter().find(|arm| arm.name == "compat").unwrap();
             let config = resolve(&base, &settings(&[], compat, 0, None)).unwrap();
             assert_eq!((config.dada.category.weight, config.optimizer.discriminators.learning_rate), (0.01, 5e-4));

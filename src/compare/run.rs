@@ -26,8 +26,8 @@ pub struct Run {
 
 /// The run folder of one arm and seed within a comparison's folder.
 pub fn folder(comparison: &Path, arm: &Arm, seed: u64) -> PathBuf {
-    let name: String = arm.name.chars().map(|c| if c.is_alphanumeric() || "=.-_".contains(c) { c } else { '_' }).collect();
-    comparison.join(if name.is_empty() { "base".to_owned() } else { name }).join(format!("seed-{seed}"))
+    let name: String = arm.title().chars().map(|c| if c.is_alphanumeric() || "=.-_".contains(c) { c } else { '_' }).collect();
+    comparison.join(name).join(format!("seed-{seed}"))
 }
 
 /// Threads for each of several runs at once; none to say where there is one, which takes what it likes.

@@ -13,7 +13,7 @@ use crate::error::{AtPath, Result};
 use crate::evaluate::protocol::{Paired, mean_deviation, paired};
 use crate::train::Figures;
 
-/// Results of one arm over all seeds, beside those of the first arm.
+/// Results of one arm over all seeds, beside those of the arm that it is compared with.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The arm.
@@ -37,7 +37,7 @@ pub struct Entry {
     pub mean: f64,
     /// Standard deviation over the seeds; NaN for a single seed.
     pub deviation: f64,
-    /// From the first arm, paired by seed; absent for the first arm.
+    /// From the arm that it is compared with, paired by seed; absent where that is itself.
     pub difference: Option<Paired>,
 }
 
@@ -50,7 +50,7 @@ pub fn figures(run: &Run) -> &Figures {
     }
 }
 
-/// Rows for what was there before training and for every arm, in order. Runs come arm by arm, each with the same seeds in the same order.
+/// Rows for what was there before training, beside the first arm, and for every arm, in order. Runs come arm by arm, each with the same seeds in the same order.
 ///
 /// # Errors
 /// When the arms have not equally many runs.
@@ -59,12 +59,12 @@ pub fn rows(arms: &[Arm], runs: &[Run], metrics: &[String]) -> Result<Vec<Row>> 
     let values = |list: &[&Figures], metric: &String| -> Vec<f64> {
         list.iter().map(|figures| figures.get(metric).copied().unwrap_or(f64::NAN)).collect()
     };
-    let first: Vec<&Figures> = of(0).into_iter().map(figures).collect();
-    let row = |name: &str, list: &[&Figures], is_first: bool, cost: [f64; 3]| {
+    let last = |arm: usize| -> Vec<&Figures> { of(arm).into_iter().map(figures).collect() };
+    let row = |name: &str, list: &[&Figures], against: Option<usize>, cost: [f64; 3]| {
         let entry = |metric: &String| {
             let found = values(list, metric);
             let (mean, deviation) = mean_deviation(&found);
-            let difference = (!is_first).then(|| paired(&values(&first, metric), &found)).transpose()?;
+            let difference = against.map(|other| paired(&values(&last(other), metric), &found)).transpose()?;
             Ok(Entry { metric: metric.clone(), mean, deviation, difference })
         };
         let [seconds, cpu_seconds, memory_gib] = cost;
@@ -73,17 +73,17 @@ pub fn rows(arms: &[Arm], runs: &[Run], metrics: &[String]) -> Result<Vec<Row>> 
     let mut rows = Vec::new();
     let frozen: Option<Vec<&Figures>> = of(0).into_iter().map(|run| run.metrics.frozen.as_ref()).collect();
     if let Some(frozen) = frozen.filter(|frozen| !frozen.is_empty()) {
-        rows.push(row("(frozen features)", &frozen, false, [0.0; 3])?);
+        rows.push(row("(frozen features)", &frozen, Some(0), [0.0; 3])?);
     }
     let untrained: Vec<&Figures> = of(0).into_iter().map(|run| &run.metrics.untrained).collect();
-    rows.push(row("(before training)", &untrained, false, [0.0; 3])?);
+    rows.push(row("(before training)", &untrained, Some(0), [0.0; 3])?);
     for (index, arm) in arms.iter().enumerate() {
         let runs = of(index);
-        let list: Vec<&Figures> = runs.iter().map(|run| figures(run)).collect();
         let mean = |value: fn(&Run) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len() as f64;
         let memory = runs.iter().map(|run| run.metrics.peak_memory_gib).fold(0.0, f64::max);
-        let name = if arm.name.is_empty() { "base" } else { &arm.name };
-        rows.push(row(name, &list, index == 0, [mean(|run| run.metrics.seconds), mean(|run| run.metrics.cpu_seconds), memory])?);
+        let name = arm.title();
+        let against = (arm.against != index).then_some(arm.against);
+        rows.push(row(name, &last(index), against, [mean(|run| run.metrics.seconds), mean(|run| run.metrics.cpu_seconds), memory])?);
     }
     Ok(rows)
 }
