@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {problem}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said. It is part of the message, and so no `source`: a chain of causes would say it again.
+        problem: io::Error,
     },
     /// A file was read, but its content is not what it has to be.
     #[error("{}: {problem}", path.display())]
@@ -98,6 +98,21 @@ pub trait AtPath<T> {
 
 impl<T> AtPath<T> for io::Result<T> {
     fn at(self, path: &Path) -> Result<T> {
-        self.map_err(|source| Error::Io { path: path.to_owned(), source })
+        self.map_err(|problem| Error::Io { path: path.to_owned(), problem })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_said_is_told_once() {
+        let path = Path::new("/nowhere/at/all");
+        let error = std::fs::read(path).at(path).unwrap_err();
+        assert!(error.to_string().starts_with("/nowhere/at/all: No such file"), "{error}");
+        assert!(error.source().is_none());
     }
 }

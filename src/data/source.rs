@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::fetch::offer;
 use super::split::{DEFAULT_SHARE, HoldOut, Parts, divide, everything};
 use super::{Dataset, Loaded, Roles, cars196, csv, cub200, emoji, folder, inshop, omniglot, sop};
 use crate::error::{Error, Result};
@@ -115,6 +116,11 @@ impl DataConfig {
 /// What the source's reader found, before anything is divided or left out.
 pub(super) fn read(config: &DataConfig) -> Result<(Parts, Option<Roles>, Vec<String>)> {
     let path = &config.path;
+    if config.source != Source::Emoji && !path.exists() {
+        let public = SOURCES.iter().find(|&&(name, source)| source == config.source && offer(name).is_ok());
+        let remedy = public.map_or(String::new(), |(name, _)| format!(": `dada data fetch {name}` gets the data or says how"));
+        return Err(Error::Config(format!("data.path is {}, which does not exist{remedy}", path.display())));
+    }
     let plain = |(parts, notes): (Parts, Vec<String>)| (parts, None, notes);
     Ok(match config.source {
         Source::Emoji => {
@@ -236,6 +242,18 @@ mod tests {
         let none = load(&DataConfig { validation: HoldOut::Nothing, ..config.clone() }, 0).unwrap();
         assert_eq!((none.splits.train.samples.len(), none.splits.validation.samples.len()), (12, 0));
         assert_eq!(load_everything(&config).unwrap().0.samples.len(), 12);
+    }
+
+    #[test]
+    fn missing_data_are_named_with_what_helps() {
+        let told = |source| {
+            let config = DataConfig { source, path: "no/such/place".into(), ..DataConfig::default() };
+            let told = load(&config, 0).unwrap_err().to_string();
+            assert_eq!(load_everything(&config).unwrap_err().to_string(), told);
+            told
+        };
+        assert!(told(Source::Cub200).ends_with("no/such/place, which does not exist: `dada data fetch cub200` gets the data or says how"));
+        assert!(told(Source::Folder).ends_with("data.path is no/such/place, which does not exist"));
     }
 
     #[test]

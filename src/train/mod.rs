@@ -312,7 +312,7 @@ fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<File> {
     let lock = File::create(&path).at(&path)?;
     lock.try_lock().map_err(|error| match error {
         fs::TryLockError::WouldBlock => Error::Busy(folder.to_owned()),
-        fs::TryLockError::Error(source) => Error::Io { path, source },
+        fs::TryLockError::Error(problem) => Error::Io { path, problem },
     })?;
     let path = folder.join("config.toml");
     if path.exists() {
