@@ -168,17 +168,23 @@ impl RunConfig {
         require(self.train.journal_every > 0, "train.journal_every is 0, expected at least 1")?;
         require(self.train.loader_threads > 0, "train.loader_threads is 0, expected at least 1")?;
         self.dada.check()?;
-        let OptimizerConfig { encoder, proxies, discriminators, beta1, beta2, epsilon, .. } = &self.optimizer;
-        for rate in [encoder, proxies, discriminators] {
-            let values = [rate.learning_rate, rate.weight_decay];
-            require(
-                values.iter().all(|value| value.is_finite() && *value >= 0.0),
-                "learning rates and weight decays must not be negative",
-            )?;
+        if self.dada.enabled && self.dada.d_warmup_epochs >= self.train.epochs {
+            let (warm_ups, epochs) = (self.dada.d_warmup_epochs, self.train.epochs);
+            let problem = format!("dada.d_warmup_epochs is {warm_ups} of {epochs} train.epochs: the encoder would never learn");
+            return Err(Error::Config(problem));
         }
-        require([*beta1, *beta2].iter().all(|beta| (0.0..1.0).contains(beta)), "optimizer.beta1 and beta2 must lie in [0, 1)")?;
-        require(*epsilon > 0.0, "optimizer.epsilon must be above 0")?;
-        require(self.train.cache_gib >= 0.0, "train.cache_gib must not be negative")?;
+        let OptimizerConfig { encoder, proxies, discriminators, beta1, beta2, epsilon, schedule, .. } = &self.optimizer;
+        for (name, rate) in [("encoder", encoder), ("proxies", proxies), ("discriminators", discriminators)] {
+            not_negative(&format!("optimizer.{name}.learning_rate"), rate.learning_rate)?;
+            not_negative(&format!("optimizer.{name}.weight_decay"), rate.weight_decay)?;
+        }
+        for (key, beta) in [("beta1", *beta1), ("beta2", *beta2)] {
+            require((0.0..1.0).contains(&beta), &format!("optimizer.{key} is {beta}, expected 0 up to, but without, 1"))?;
+        }
+        require(*epsilon > 0.0, &format!("optimizer.epsilon is {epsilon}, expected a number above 0"))?;
+        schedule.check()?;
+        not_negative("train.cache_gib", self.train.cache_gib)?;
+        not_negative("loss.weight", self.loss.weight)?;
         self.loss.kind.check()?;
         self.data.check()?;
         self.preprocess.check()?;
@@ -213,6 +219,15 @@ impl RunConfig {
     fn warm_ups(&self) -> usize {
         // The discriminators' warm-up counts without DADA too: "everything else equal" includes the schedule.
         self.train.warmup_epochs.max(self.dada.d_warmup_epochs)
+    }
+}
+
+/// # Errors
+/// [`Error::Config`] that names the key.
+pub(crate) fn not_negative(key: &str, value: f64) -> Result<()> {
+    match value.is_finite() && value >= 0.0 {
+        true => Ok(()),
+        false => Err(Error::Config(format!("{key} is {value}, expected a number that is not negative"))),
     }
 }
 
@@ -328,6 +343,21 @@ mod tests {
         assert_eq!(at(3, 9), Ramps { domain: 0.5, category: 1.0 });
         assert_eq!(at(9, 0), Ramps::PASSED);
         assert_eq!(resolve(&[]).unwrap().ramps(At::default(), 10), Ramps::PASSED);
+    }
+
+    #[test]
+    fn a_value_that_no_run_can_use_is_named() {
+        let refused = |setting: &str| resolve(&[setting]).unwrap_err().to_string();
+        assert!(refused("dada.category.weight=-1").contains("dada.category.weight is -1"));
+        assert!(refused("loss.weight=nan").contains("loss.weight is NaN"));
+        assert!(refused("optimizer.proxies.learning_rate=inf").contains("optimizer.proxies.learning_rate is inf"));
+        assert!(refused("optimizer.beta2=1.0").contains("optimizer.beta2 is 1"));
+        assert!(refused("dada.domain.dropout=1.0").contains("dada.domain.dropout is 1"));
+        assert!(refused("dada.mix.alpha=inf").contains("dada.mix.alpha is inf"));
+        assert!(refused("optimizer.schedule={ name = \"step\", every = 0, factor = 0.5 }").contains("schedule.every is 0"));
+        assert!(refused("train.epochs=1").contains("dada.d_warmup_epochs is 1 of 1"));
+        assert!(resolve(&["train.epochs=1", "dada.enabled=false"]).is_ok());
+        assert_eq!(RunConfig::default().schedule_factor(At::default(), 10), 1.0);
     }
 
     #[test]

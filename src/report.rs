@@ -52,7 +52,7 @@ pub fn report(folder: &Path) -> Result<Page> {
 /// When the folder has no journal, or one that cannot be read.
 pub fn curves(folder: &Path) -> Result<Curves> {
     let lines = journal::read(&folder.join("journal.jsonl"))?;
-    let steps = lines.iter().filter_map(|line| line.get("step")?.as_u64()).max().map_or(1, |last| last.saturating_add(1));
+    let steps = journal::steps(&lines);
     let mut curves = Curves::new();
     for line in &lines {
         let Some(updates) = journal::updates(line, steps) else { continue };
@@ -97,7 +97,7 @@ fn result(metrics: Option<&Metrics>, curves: &Curves) -> Vec<Html> {
         let named = [
             ("before training", Some(&metrics.untrained)),
             ("frozen features", metrics.frozen.as_ref()),
-            ("best epoch", Some(&metrics.test)),
+            (if metrics.best_epoch.is_some() { "best epoch" } else { "kept: no epoch was better" }, Some(&metrics.test)),
             ("last epoch", Some(&metrics.test_final)),
         ];
         for (name, figures) in named {
@@ -107,6 +107,7 @@ fn result(metrics: Option<&Metrics>, curves: &Curves) -> Vec<Html> {
         }
         let columns: Vec<&str> = [""].into_iter().chain(names.iter().map(|name| name.as_str())).collect();
         parts.push(table(&columns, &rows));
+        parts.push(Html::note(&format!("Measured {}.", metrics.about())));
     }
     let validation = [("recall@1", "validation/recall@1"), ("map@r", "validation/map@r")];
     parts.extend(chart("Validation classes", Axis::linear("figure"), &validation, curves));

@@ -87,8 +87,10 @@ impl MixConfig {
     /// # Errors
     /// For parameters that no coefficient can be drawn with.
     pub fn check(&self) -> Result<()> {
-        if !(self.alpha > 0.0 && self.beta > 0.0) {
-            return Err(Error::Config("dada.mix.alpha and dada.mix.beta must be above 0".into()));
+        for (key, value) in [("alpha", self.alpha), ("beta", self.beta)] {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::Config(format!("dada.mix.{key} is {value}, expected a number above 0")));
+            }
         }
         if !(self.shift_scale > 0.0 && self.shift_scale <= 1.0) {
             return Err(Error::Config(format!("dada.mix.shift_scale is {}, expected more than 0 and at most 1", self.shift_scale)));

@@ -35,6 +35,7 @@ pub use slerp::slerp;
 pub use spectral::spectral_norm;
 pub use terms::{Draws, Ramps, Reach, Terms};
 
+use crate::config::not_negative;
 use crate::error::{Error, Result};
 use crate::layers::Initializer;
 
@@ -138,13 +139,24 @@ impl DadaConfig {
     /// For values that make no sense, or not together.
     pub fn check(&self) -> Result<()> {
         self.mix.check()?;
-        for shape in [&self.domain.discriminator, &self.category.discriminator] {
+        not_negative("dada.domain.weight", self.domain.weight)?;
+        not_negative("dada.domain.generator_weight", self.domain.generator_weight)?;
+        not_negative("dada.category.weight", self.category.weight)?;
+        not_negative("dada.category.discrepancy_weight", self.category.discrepancy_weight)?;
+        for (level, shape) in [("domain", &self.domain.discriminator), ("category", &self.category.discriminator)] {
             if !(0.0..1.0).contains(&shape.dropout) {
-                return Err(Error::Config("a dropout rate must lie in [0, 1)".into()));
+                let problem = format!("dada.{level}.dropout is {}, expected 0 up to, but without, 1", shape.dropout);
+                return Err(Error::Config(problem));
             }
             if shape.hidden.contains(&0) {
-                return Err(Error::Config("a hidden layer must have at least one unit".into()));
+                return Err(Error::Config(format!("dada.{level}.hidden is {:?}, expected at least one unit in each layer", shape.hidden)));
             }
+        }
+        let DiscriminatorConfig { norm, output_norm, .. } = self.category.discriminator;
+        if self.category.sampled_classes > 0 && output_norm && norm == Norm::Layer {
+            let problem = "dada.category.sampled_classes needs dada.category.norm other than \"layer\", or output_norm = false: a layer norm of the \
+                           output is over all classes";
+            return Err(Error::Config(problem.into()));
         }
         if self.update == Update::Alternating && self.d_steps == 0 {
             let problem =

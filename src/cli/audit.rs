@@ -12,7 +12,7 @@ use dada::data::{DataConfig, Dataset, Pixels, features, labels, source};
 use dada::evaluate::audit::{Crossing, K, Part, PartReport, Report, audit};
 use dada::evaluate::{Embeddings, Task};
 
-use super::evaluate::measured::{embedded, run_data};
+use super::evaluate::measured::{embedded, no_run, run_data};
 
 /// What `dada audit` is told.
 #[derive(Args)]
@@ -52,6 +52,12 @@ struct Owned {
 
 /// Audits. Exit code 1 says that two splits share something.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if !(-1.0..=1.0).contains(&arguments.threshold) {
+        bail!("--threshold is {}, expected a cosine: -1 to 1", arguments.threshold);
+    }
+    if arguments.k.contains(&0) {
+        bail!("--k has 0, expected at least 1");
+    }
     let parts = parts(arguments)?;
     let views: Vec<Part> = parts
         .iter()
@@ -89,8 +95,7 @@ fn parts(arguments: &Arguments) -> Result<Vec<Owned>> {
             vec![("all", dataset)]
         }
         None => {
-            let loaded = run_data(folder)?
-                .with_context(|| format!("{} is no run folder: --data names the pictures to look at", folder.display()))?;
+            let loaded = run_data(folder)?.with_context(|| no_run(folder))?;
             let splits = loaded.splits;
             vec![("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
         }

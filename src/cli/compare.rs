@@ -14,6 +14,7 @@ use dada::compare::preset::Preset;
 use dada::compare::run::{self, Run};
 use dada::compare::table;
 use dada::config::{self, EMOJI};
+use dada::train;
 
 use super::train::INTERRUPTED;
 
@@ -71,8 +72,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         None => toml::from_str(EMOJI).context("the embedded configuration")?,
     };
     let settings = |arm: &Arm, seed| grid::settings(&arguments.settings, arm, seed, arguments.folds);
-    for arm in &arms {
-        grid::resolve(&base, &settings(arm, seeds[0])).with_context(|| arm.name.clone())?;
+    grid::check_settings(arguments.settings.iter().chain(arms.iter().flat_map(|arm| &arm.settings)), arguments.folds)?;
+    let (arms, left_out) = grid::distinct(arms, arguments.preset.is_some(), |arm| grid::resolve(&base, &settings(arm, seeds[0])))?;
+    left_out.iter().for_each(|told| eprintln!("{told}"));
+    let folder = |arm: &Arm| run::folder(&arguments.out, arm, seeds[0]);
+    if let Some((at, arm)) = arms.iter().enumerate().find(|(at, arm)| arms[..*at].iter().any(|other| folder(other) == folder(arm))) {
+        bail!("arm {:?} would have the folder of an earlier one, {}: choose another name", arms[at].name, folder(arm).display());
+    }
+    let known = train::metric_names();
+    if let Some(unknown) = arguments.metrics.iter().find(|metric| !known.contains(metric)) {
+        bail!("--metrics has {unknown:?}, expected some of {}", known.join(", "));
     }
 
     // An interrupted run stops by itself, with a checkpoint; only then does this program.
@@ -109,7 +118,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     page::page(&made, &rows, &arms, &runs)?.write(&arguments.out.join("comparison.html"))?;
     println!("\n{}", table::markdown(&rows));
     println!(
-        "seeds: {}; ± is the standard deviation over them, a difference is from {} on the same seed and classes",
+        "measured {}; seeds: {}; ± is the standard deviation over them, a difference is from {} on the same seed and classes",
+        table::measured(&runs),
         seeds.len(),
         grid::compared_with(&arms)
     );

@@ -55,9 +55,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Command::Fetch { name: Some(name), out } => {
             let offer = offer(name)?;
-            if let Way::Download(_) = offer.way {
-                eprint!("{offer}");
+            if let Way::ByHand(_) = offer.way {
+                print!("{offer}");
+                return Ok(ExitCode::FAILURE);
             }
+            eprint!("{offer}");
             let mut progress = Progress::new();
             let done = fetch(&offer, out, &mut |archive, step| progress.fetched(archive, step));
             progress.bar.finish_and_clear();

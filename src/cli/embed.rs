@@ -52,11 +52,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut skipped = 0;
     embed_files(&model, &inputs, &device, |Part { indices, values, unreadable }| {
         let done = indices.len() + unreadable.len();
-        for (index, error) in unreadable {
+        for (_, error) in unreadable {
             if arguments.strict {
                 return Err(error);
             }
-            progress.line(&format!("skipped {}: {error}", inputs[index].path.display()));
+            progress.line(&format!("skipped {error}"));
             skipped += 1;
         }
         let paths: Vec<_> = indices.iter().map(|&index| inputs[index].path.to_string_lossy()).collect();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use dada::report::report;
 
@@ -19,6 +19,9 @@ pub struct Arguments {
 
 /// Writes the page.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if !arguments.run.join("config.toml").is_file() {
+        bail!("{} is no run folder: it has no config.toml", arguments.run.display());
+    }
     let path = arguments.out.clone().unwrap_or_else(|| arguments.run.join("report.html"));
     report(&arguments.run)?.write(&path)?;
     println!("{}", path.display());

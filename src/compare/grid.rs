@@ -97,15 +97,62 @@ fn split(values: &str, separator: char) -> Vec<&str> {
     parts
 }
 
+/// Arms that are runs of their own. A list that people gave has no others; of a preset, those that a configuration cannot have, or that are
+/// there already, are left out, each with a sentence about it.
+///
+/// # Errors
+/// When the first arm is no configuration; of a list that people gave, when any is none, or is the same as an earlier one.
+pub fn distinct(arms: Vec<Arm>, is_preset: bool, config_of: impl Fn(&Arm) -> Result<RunConfig>) -> Result<(Vec<Arm>, Vec<String>)> {
+    let names: Vec<String> = arms.iter().map(|arm| arm.title().to_owned()).collect();
+    let mut kept: Vec<(Arm, RunConfig)> = Vec::new();
+    let mut left_out = Vec::new();
+    for arm in arms {
+        let named = |problem: String| Error::Config(format!("arm {:?}: {problem}", arm.title()));
+        let found = config_of(&arm).map_err(|error| named(error.to_string())).and_then(|config| {
+            match kept.iter().find(|(_, other)| *other == config) {
+                Some((twin, _)) => Err(named(format!("the same runs as arm {:?}", twin.title()))),
+                None => Ok(config),
+            }
+        });
+        match found {
+            Ok(config) => {
+                let against = kept.iter().position(|(other, _)| other.title() == names[arm.against]).unwrap_or(kept.len());
+                kept.push((Arm { against, ..arm }, config));
+            }
+            Err(problem) if is_preset && !kept.is_empty() => left_out.push(format!("left out: {problem}")),
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok((kept.into_iter().map(|(arm, _)| arm).collect(), left_out))
+}
+
+/// Refuses settings that a comparison makes itself.
+///
+/// # Errors
+/// For the seed, and with folds for the validation classes.
+pub fn check_settings<'a>(mut settings: impl Iterator<Item = &'a String>, folds: Option<usize>) -> Result<()> {
+    let taken = |setting: &&String| setting.starts_with("seed=") || (folds.is_some() && setting.starts_with("data.validation"));
+    match settings.find(taken) {
+        Some(setting) => Err(Error::Config(format!("found the setting {setting:?}: a comparison has --seeds and --folds for that"))),
+        None => Ok(()),
+    }
+}
+
+/// Most seeds of a comparison.
+const MOST_SEEDS: u64 = 10_000;
+
 /// `0..5`, which is 0, 1, 2, 3 and 4, or `0,3,7`.
 ///
 /// # Errors
-/// For anything else, and for no or repeated seeds.
+/// For anything else, and for no, repeated or more than 10,000 seeds.
 pub fn seeds(text: &str) -> Result<Vec<u64>> {
-    let wrong = || Error::Config(format!("found seeds {text:?}, expected such as 0..5 or 0,3,7"));
+    let wrong = || Error::Config(format!("found seeds {text:?}, expected such as 0..5 or 0,3,7, and at most {MOST_SEEDS}"));
     let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
     let seeds: Vec<u64> = match text.split_once("..") {
-        Some((from, to)) => (number(from)?..number(to)?).collect(),
+        Some((from, to)) => match (number(from)?, number(to)?) {
+            (from, to) if to.saturating_sub(from) > MOST_SEEDS => return Err(wrong()),
+            (from, to) => (from..to).collect(),
+        },
         None => text.split(',').map(number).collect::<Result<_>>()?,
     };
     let distinct: std::collections::BTreeSet<&u64> = seeds.iter().collect();
@@ -171,10 +218,30 @@ mod tests {
     }
 
     #[test]
+    fn an_arm_is_a_run_of_its_own() {
+        let base = toml::from_str("dada.update = \"alternating\"\ndada.d_steps = 3").unwrap();
+        let config_of = |arm: &Arm| resolve(&base, &settings(&[], arm, 0, None));
+        let texts =
+            ["as it is", "alternating: dada.update=alternating", "none: dada.enabled=false", "wrong: loss.none=1"].map(str::to_owned);
+        let mut arms = named(&texts).unwrap();
+        let refused = |arms: &[Arm]| distinct(arms.to_vec(), false, config_of).unwrap_err().to_string();
+        assert!(refused(&arms).ends_with("arm \"alternating\": the same runs as arm \"as it is\""));
+        assert!(refused(&arms[2..]).contains("arm \"wrong\": "));
+        arms.push(Arm { name: "last".into(), settings: vec!["dada.d_steps=2".into()], against: 2 });
+        let (kept, left_out) = distinct(arms, true, config_of).unwrap();
+        assert_eq!(kept.iter().map(|arm| (arm.title(), arm.against)).collect::<Vec<_>>(), [("as it is", 0), ("none", 0), ("last", 1)]);
+        assert_eq!(left_out.len(), 2);
+
+        let taken = |setting: &str, folds| check_settings([setting.to_owned()].iter(), folds).is_err();
+        assert!(taken("seed=3", None) && taken("data.validation.name=nothing", Some(5)));
+        assert!(!taken("data.validation.name=nothing", None) && !taken("dada.enabled=false", Some(5)));
+    }
+
+    #[test]
     fn seeds_are_a_range_or_a_list() {
         assert_eq!(seeds("0..3").unwrap(), [0, 1, 2]);
         assert_eq!(seeds("4, 2").unwrap(), [4, 2]);
-        for wrong in ["3..3", "a", "1,1", "", "1..x"] {
+        for wrong in ["3..3", "a", "1,1", "", "1..x", "0..99999999999"] {
             assert!(seeds(wrong).unwrap_err().to_string().contains("expected such as"), "{wrong}");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::grid::{Arm, compared_with};
 use super::run::Run;
-use super::table::{Row, figures};
+use super::table::{Row, figures, measured};
 use crate::error::Result;
 use crate::page::{Axis, Html, Interval, Line, Lines, Page, beside, decimal, intervals, lines, table};
 use crate::report::{Curves, curves};
@@ -57,8 +57,9 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
         cells
     };
     let note = format!(
-        "Seeds: {seeds}. ± is the standard deviation over them; a difference is the mean, over the seeds, of the difference from {other} with \
-         the same seed and the same classes; its interval is Student's."
+        "Measured {}. Seeds: {seeds}. ± is the standard deviation over them; a difference is the mean, over the seeds, of the difference from {other} with \
+         the same seed and the same classes; its interval is Student's.",
+        measured(runs)
     );
     page.section("Figures", [table(&columns, &rows.iter().map(cells).collect::<Vec<_>>()), Html::note(&note)]);
 

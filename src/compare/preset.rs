@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::grid::Arm;
 use crate::error::{Error, Result};
+use crate::loss::MEAN_OVER_ROWS;
 
 /// Named lists of arms; each is compared with the first, with `losses` each loss with DADA with the same without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +39,20 @@ const PRESETS: [(&str, Preset); 7] = [
 const LOSSES: [&str; 8] =
     ["proxy-anchor", "proxy-nca", "proxy-nca++", "normalized-softmax", "cosface", "arcface", "soft-triple", "potential-field"];
 
-/// The method as released, the discriminators' step size and the labelling risk's weight too where the configuration has others.
-const COMPAT: [&str; 3] = ["dada.mode=compat", "optimizer.discriminators.learning_rate=5e-4", "dada.category.weight=0.01"];
+/// The method as released, also where the configuration sets what `dada.mode` leaves to it. The weights are those of most released
+/// configurations.
+const COMPAT: [&str; 10] = [
+    "dada.mode=compat",
+    "optimizer.discriminators.learning_rate=5e-4",
+    "dada.update=alternating",
+    "dada.d_steps=3",
+    "dada.domain.weight=0.99",
+    "dada.domain.generator_weight=0.99",
+    "dada.domain.hidden=[512]",
+    "dada.category.weight=0.01",
+    "dada.category.discrepancy_weight=0.01",
+    "dada.category.hidden=[512,128]",
+];
 
 impl FromStr for Preset {
     type Err = Error;
@@ -121,10 +134,11 @@ impl Preset {
             ]),
             Self::Losses => {
                 let pair = |(at, loss): (usize, &str)| {
-                    let arm = |name: String, enabled: bool| Arm {
-                        name,
-                        settings: vec![format!("loss.name={loss}"), format!("dada.enabled={enabled}")],
-                        against: 2 * at,
+                    // A file's weight is Proxy-Anchor's, which is a sum over classes; the others are means over rows.
+                    let weight = (loss != "proxy-anchor").then(|| format!("loss.weight={MEAN_OVER_ROWS}"));
+                    let arm = |name: String, enabled: bool| {
+                        let settings = [format!("loss.name={loss}"), format!("dada.enabled={enabled}")];
+                        Arm { name, settings: settings.into_iter().chain(weight.clone()).collect(), against: 2 * at }
                     };
                     [arm(loss.to_owned(), false), arm(format!("{loss} with DADA"), true)]
                 };
@@ -152,6 +166,8 @@ impl Preset {
 mod tests {
     use super::*;
     use crate::compare::grid::{resolve, settings};
+    use crate::config::EMOJI;
+    use crate::loss::ProxyLossConfig;
     use toml::Table;
 
     #[test]
@@ -174,6 +190,8 @@ mod tests {
             assert_eq!((&pair[0].settings[0], pair[0].against), (&pair[1].settings[0], pair[1].against));
             assert_eq!((pair[0].settings[1].as_str(), pair[1].settings[1].as_str()), ("dada.enabled=false", "dada.enabled=true"));
         }
+        let listed: Vec<_> = ProxyLossConfig::all().iter().map(|loss| serde_json::to_value(loss).unwrap()["name"].clone()).collect();
+        assert_eq!(listed, LOSSES);
         let against: Vec<usize> = Preset::Losses.arms().iter().map(|arm| arm.against).collect();
         assert_eq!(against, [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14]);
     }
@@ -186,6 +204,9 @@ mod tests {
             let compat = arms.iter().find(|arm| arm.name == "compat").unwrap();
             let config = resolve(&base, &settings(&[], compat, 0, None)).unwrap();
             assert_eq!((config.dada.category.weight, config.optimizer.discriminators.learning_rate), (0.01, 5e-4));
+            let plain = resolve(&Table::new(), &settings(&[], compat, 0, None)).unwrap();
+            let emoji = resolve(&toml::from_str(EMOJI).unwrap(), &settings(&[], compat, 0, None)).unwrap();
+            assert_eq!((emoji.dada.category, emoji.dada.domain), (plain.dada.category, plain.dada.domain));
         }
     }
 }

@@ -50,6 +50,15 @@ pub fn figures(run: &Run) -> &Figures {
     }
 }
 
+/// Which epoch [`figures`] are of, and what they were measured on.
+pub fn measured(runs: &[Run]) -> String {
+    let Some(Run { metrics, .. }) = runs.first() else { return "nothing was measured".to_owned() };
+    match metrics.measured_on {
+        Split::Validation => "after the last epoch, on the validation classes, since there are no test classes".to_owned(),
+        _ => format!("after the epoch that was best by validation, {}", metrics.about()),
+    }
+}
+
 /// Rows for what was there before training, beside the first arm, and for every arm, in order. Runs come arm by arm, each with the same seeds in the same order.
 ///
 /// # Errors
@@ -99,7 +108,7 @@ pub fn markdown(rows: &[Row]) -> String {
     text += &"|---".repeat(2 * metrics.len() + 3);
     text += "|\n";
     for row in rows {
-        text += &format!("| {}", row.name);
+        text += &format!("| {}", row.name.replace('|', "\\|"));
         for entry in &row.figures {
             let deviation = if entry.deviation.is_nan() { String::new() } else { format!(" ± {:.4}", entry.deviation) };
             let difference = entry.difference.as_ref().map_or(String::new(), told);
@@ -138,7 +147,11 @@ pub fn write(folder: &Path, header: &str, rows: &[Row], arms: &[Arm], runs: &[Ru
         let metrics = &run.metrics;
         csv += &format!(
             "\n\"{}\",{},{:.2},{:.2},{:.3}",
-            arms[run.arm].name, run.seed, metrics.seconds, metrics.cpu_seconds, metrics.peak_memory_gib
+            arms[run.arm].title().replace('"', "\"\""),
+            run.seed,
+            metrics.seconds,
+            metrics.cpu_seconds,
+            metrics.peak_memory_gib
         );
         for name in &names {
             csv += &figures(run).get(*name).map_or(",".to_owned(), |value| format!(",{value}"));

@@ -44,6 +44,8 @@ pub struct Part {
     pub singletons: Vec<String>,
     /// Pictures that cannot be read, and why.
     pub unreadable: Vec<Unreadable>,
+    /// Why ranking its pictures would say nothing, if it would not.
+    pub unrankable: Option<String>,
     /// The best figures that any model can reach on it.
     pub best: Ceiling,
 }
@@ -156,6 +158,7 @@ fn describe(name: &str, dataset: &Dataset, inspected: &[Inspected], contents: &[
         class_sizes: [sizes.iter().min(), sizes.iter().max()].map(|size| size.copied().unwrap_or_default()),
         singletons: singletons.collect(),
         unreadable: unreadable.collect(),
+        unrankable: dataset.cannot_be_ranked().filter(|_| roles.is_none()),
         best: ceiling(&dataset.labels(), contents, roles),
     }
 }
@@ -192,21 +195,27 @@ fn duplicates(parts: &[(&str, Dataset)], contents: &[Vec<usize>]) -> Vec<Duplica
 }
 
 impl Report {
-    /// Whether anything was found that spoils results: unreadable pictures, classes in two parts, pictures in two parts or classes.
+    /// Whether anything was found that spoils results: unreadable pictures, a part without two classes or without two pictures of one, classes
+    /// in two parts, pictures in two parts or classes.
     pub fn is_sound(&self) -> bool {
-        let readable = self.parts.iter().all(|part| part.unreadable.is_empty());
-        readable && self.overlaps.is_empty() && self.duplicates.iter().all(|group| !group.across_parts && !group.across_classes)
+        let usable = self.parts.iter().all(|part| part.unreadable.is_empty() && part.unrankable.is_none());
+        usable && self.overlaps.is_empty() && self.duplicates.iter().all(|group| !group.across_parts && !group.across_classes)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Part { name, classes, pictures, class_sizes: [least, most], singletons, unreadable, best } in &self.parts {
+        for Part { name, classes, pictures, class_sizes: [least, most], singletons, unreadable, unrankable, best } in &self.parts {
             writeln!(out, "{name}: {classes} classes, {pictures} pictures, {least} to {most} a class")?;
             list(out, "classes with a single picture", singletons.iter().cloned())?;
             list(out, "pictures that cannot be read", unreadable.iter().map(|Unreadable { problem, .. }| problem.clone()))?;
-            let figures: Vec<String> = best.figures.iter().map(|(metric, value)| format!("{metric} {value:.3}")).collect();
-            writeln!(out, "  best reachable over {} queries: {}", best.scored, figures.join(", "))?;
+            match unrankable {
+                Some(why) => writeln!(out, "  it can neither be trained nor measured on: {why}")?,
+                None => {
+                    let figures: Vec<String> = best.figures.iter().map(|(metric, value)| format!("{metric} {value:.3}")).collect();
+                    writeln!(out, "  best reachable over {} queries: {}", best.scored, figures.join(", "))?;
+                }
+            }
             if best.without_partner > 0 {
                 writeln!(out, "  {} queries have no partner to find and count in no figure", best.without_partner)?;
             }
@@ -268,10 +277,14 @@ mod tests {
         {
             save(root.path(), name, 10 * number as u8);
         }
+        let single = report(root.path());
+        assert!(!single.is_sound());
+        assert!(single.to_string().contains("neither be trained nor measured on: all 2 are of the class \"c\""), "{single}");
+        [70, 80].iter().for_each(|&value| save(root.path(), &format!("test/d/{value}.png"), value));
         let sound = report(root.path());
         assert!(sound.is_sound() && sound.duplicates.is_empty(), "{sound}");
         assert!(sound.to_string().contains("train: 2 classes, 4 pictures, 2 to 2 a class"));
-        assert!(sound.to_string().contains("over 2 queries: recall@1 1.000"));
+        assert!(sound.to_string().contains("over 4 queries: recall@1 1.000"));
 
         save(root.path(), "train/a/copy.png", 10);
         save(root.path(), "train/b/copy-of-a.png", 0);
@@ -296,6 +309,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         (0..12).for_each(|class| save(root.path(), &format!("{class:02}/1.png"), class));
         let report = report(root.path());
+        assert!(report.to_string().contains("none of the 12 has another of its class") && !report.to_string().contains("NaN"));
         assert!(report.to_string().contains("12 classes with a single picture:\n    00\n") && report.to_string().contains("and 4 more"));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!((&json["parts"][0]["name"], &json["parts"][0]["best"]["without_partner"]), (&"all".into(), &12.into()));

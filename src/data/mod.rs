@@ -141,6 +141,22 @@ impl Dataset {
         sizes
     }
 
+    /// Why a ranking of these pictures would say nothing, if it would not: they are of one class, or none has another of its class. No pictures
+    /// at all are no such case.
+    pub fn cannot_be_ranked(&self) -> Option<String> {
+        let sizes = self.class_sizes();
+        let most = sizes.iter().copied().max().unwrap_or(0);
+        match most {
+            0 => None,
+            _ if most == self.samples.len() && most > 1 => {
+                let class = sizes.iter().position(|&size| size == most).map_or("", |class| &self.classes[class]);
+                Some(format!("all {most} are of the class {class:?}"))
+            }
+            1 => Some(format!("none of the {} has another of its class", self.samples.len())),
+            _ => None,
+        }
+    }
+
     /// The label of each picture.
     pub fn labels(&self) -> Vec<usize> {
         self.samples.iter().map(|sample| sample.label).collect()

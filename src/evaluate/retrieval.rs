@@ -62,7 +62,7 @@ pub struct Means {
 }
 
 impl Means {
-    fn of<'a>(scores: impl Iterator<Item = &'a QueryScore> + Clone, ks: &[usize]) -> Self {
+    pub(crate) fn of<'a>(scores: impl Iterator<Item = &'a QueryScore> + Clone, ks: &[usize]) -> Self {
         let count = scores.clone().count() as f64;
         let mut sums = vec![0.0; ks.len() + 4];
         for score in scores {

@@ -65,13 +65,16 @@ pub enum ProxyLossConfig {
     PotentialField(PotentialFieldConfig),
 }
 
+/// The default weight of every loss that is a mean over rows.
+pub const MEAN_OVER_ROWS: f64 = 0.05;
+
 impl ProxyLossConfig {
     /// The weight beside which `dada`'s default weights are neither lost nor in charge. Proxy-Anchor, a sum over classes, pulls at embeddings
     /// about six times as hard as a mean over rows.
     pub fn default_weight(&self) -> f64 {
         match self {
             Self::ProxyAnchor(_) => 0.0075,
-            _ => 0.05,
+            _ => MEAN_OVER_ROWS,
         }
     }
 

@@ -119,15 +119,7 @@ pub fn header(directory: &Path) -> Result<Header> {
 /// # Errors
 /// When a file is missing or does not have its checksum, or a tensor does not fit.
 pub fn restore(directory: &Path, header: &Header, mut learner: Learner) -> Result<Learner> {
-    let read = |file: &str| {
-        let path = directory.join(format!("{file}.safetensors"));
-        let (found, expected) = (checksum(&path)?, header.checksums.get(file));
-        if expected != Some(&found) {
-            let expected = expected.map_or("no such file".to_owned(), |sum| format!("BLAKE3 {sum}"));
-            return Err(Error::mismatch(path.display().to_string(), format!("BLAKE3 {found}"), expected));
-        }
-        Ok((read_safetensors(&path)?, path.display().to_string()))
-    };
+    let read = |file: &str| checked(directory, header, file);
     let (tensors, what) = read("encoder")?;
     learner.encoder = parameters::load(learner.encoder, &tensors, &what)?;
     let (tensors, what) = read("proxies")?;
@@ -153,8 +145,19 @@ pub fn restore(directory: &Path, header: &Header, mut learner: Learner) -> Resul
 /// # Errors
 /// As [`restore`].
 pub fn restore_encoder<M: burn::module::Module>(directory: &Path, encoder: M) -> Result<M> {
-    let path = directory.join("encoder.safetensors");
-    parameters::load(encoder, &read_safetensors(&path)?, &path.display().to_string())
+    let (tensors, what) = checked(directory, &header(directory)?, "encoder")?;
+    parameters::load(encoder, &tensors, &what)
+}
+
+/// The tensors of one file, which has the checksum that the header names, and the file's name for messages.
+fn checked(directory: &Path, header: &Header, file: &str) -> Result<(NamedTensors, String)> {
+    let path = directory.join(format!("{file}.safetensors"));
+    let (found, expected) = (checksum(&path)?, header.checksums.get(file));
+    if expected != Some(&found) {
+        let expected = expected.map_or("no such file".to_owned(), |sum| format!("BLAKE3 {sum}"));
+        return Err(Error::mismatch(path.display().to_string(), format!("BLAKE3 {found}"), expected));
+    }
+    Ok((read_safetensors(&path)?, path.display().to_string()))
 }
 
 fn optimizers(learner: &Learner) -> [(&'static str, &Adam); 3] {

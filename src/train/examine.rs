@@ -34,8 +34,8 @@ pub struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    /// Chooses at most [`ROWS`] pictures of `part`, from as many classes as possible.
-    pub fn new(part: &'a Part, config: &'a RunConfig, device: &'a Device) -> Self {
+    /// Chooses at most [`ROWS`] pictures of `part`, from as many classes as possible. `first` is what a run that goes on found at first.
+    pub fn new(part: &'a Part, config: &'a RunConfig, device: &'a Device, first: Option<Finding>) -> Self {
         let all = part.dataset.labels();
         let mut order: Vec<usize> = (0..all.len()).collect();
         order.shuffle(&mut generator(config.seed, Purpose::Probe, 0, 0, 0));
@@ -48,7 +48,7 @@ impl<'a> Rounds<'a> {
         rounds.sort_by_key(|&(round, _)| round);
         let pictures: Vec<usize> = rounds.into_iter().take(ROWS).map(|(_, picture)| picture).collect();
         let labels = pictures.iter().map(|&picture| all[picture]).collect();
-        Self { part, config, device, pictures, labels, first: None }
+        Self { part, config, device, pictures, labels, first }
     }
 
     /// Examines `learner` as it is after `epochs` epochs, and says what is alarming. A visit before training, at half time and at the end

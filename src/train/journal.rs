@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::tensorboard::Events;
+use crate::doctor::Finding;
 use crate::error::{AtPath, Error, Result};
 
 /// Keys that say where a line belongs.
-const PLACE: [&str; 3] = ["epochs", "epoch", "step"];
+const PLACE: [&str; 4] = ["epochs", "epoch", "step", "steps"];
 
 /// An open journal, and the events that show it in TensorBoard: one summary for each line.
 pub struct Journal {
@@ -66,18 +67,37 @@ impl Journal {
     }
 }
 
-/// The lines of a journal.
+/// The whole lines of a journal.
 ///
 /// # Errors
 /// When the file cannot be read, or a line of it is not JSON.
 pub fn read(path: &Path) -> Result<Vec<Value>> {
     let parse = |(number, line)| serde_json::from_str(line).map_err(|error| Error::format(path, format!("line {}: {error}", number + 1)));
-    fs::read_to_string(path).at(path)?.lines().enumerate().map(parse).collect()
+    let text = fs::read_to_string(path).at(path)?;
+    // What comes after the last line's end is a line that is still being written, or that a power cut has cut.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().enumerate().map(parse).collect()
+}
+
+/// What the doctor found first in the run of that folder.
+///
+/// # Errors
+/// When the journal cannot be read, or holds no such finding.
+pub fn first_finding(folder: &Path) -> Result<Option<Finding>> {
+    let path = folder.join("journal.jsonl");
+    let found = read(&path)?.into_iter().find_map(|mut line| line.get_mut("doctor").map(Value::take));
+    found.map(serde_json::from_value).transpose().map_err(|error| Error::format(&path, format!("doctor: {error}")))
+}
+
+/// Steps of an epoch: what the lines say, or, in journals of earlier versions, which do not, one more than the last that was recorded.
+pub fn steps(lines: &[Value]) -> u64 {
+    let most = |key: &str| lines.iter().filter_map(|line| line.get(key)?.as_u64()).max();
+    most("steps").or_else(|| most("step")?.checked_add(1)).unwrap_or(1).max(1)
 }
 
 /// How many updates the network had that a line tells of, with so many steps in an epoch; none if the line does not say.
 pub fn updates(line: &Value, steps: u64) -> Option<u64> {
-    let [epochs, epoch, step] = PLACE.map(|key| line.get(key).and_then(Value::as_u64));
+    let [epochs, epoch, step, _] = PLACE.map(|key| line.get(key).and_then(Value::as_u64));
     match (epochs, epoch, step) {
         (Some(epochs), ..) => epochs.checked_mul(steps),
         (_, epoch, Some(step)) => epoch?.checked_mul(steps)?.checked_add(step),
@@ -118,6 +138,26 @@ mod tests {
         assert_eq!(updates(&json!({ "epochs": 2, "doctor": {} }), 10), Some(20));
         assert_eq!(updates(&json!({ "step": 2 }), 10), None);
         assert_eq!(updates(&json!({ "epochs": u64::MAX }), 10), None);
+    }
+
+    #[test]
+    fn an_epoch_is_as_long_as_its_lines_say() {
+        let sparse = [json!({ "epoch": 0, "step": 0, "steps": 19 }), json!({ "epoch": 0, "step": 10, "steps": 19 })];
+        assert_eq!(steps(&sparse), 19);
+        assert_eq!(steps(&[json!({ "epoch": 0, "step": 10 })]), 11);
+        assert_eq!(steps(&[json!({ "epochs": 0, "doctor": {} })]), 1);
+        assert_eq!(numbers(&sparse[0]), []);
+    }
+
+    #[test]
+    fn a_line_that_is_cut_is_not_read_yet() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, lines) in [("", 0), ("{\"epo", 0), ("{\"epoch\":0}\n{\"epo", 1), ("{\"epoch\":0}\n", 1)] {
+            fs::write(file.path(), text).unwrap();
+            assert_eq!(read(file.path()).unwrap().len(), lines, "{text:?}");
+        }
+        fs::write(file.path(), "{\"epo\n").unwrap();
+        assert!(read(file.path()).unwrap_err().to_string().contains("line 1"));
     }
 
     /// A killed run has written past its checkpoint; what it repeats is there once.

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::KS;
 use crate::data::Split;
 use crate::error::{AtPath, Error, Result};
+use crate::evaluate::retrieval::Means;
 
 /// `metrics.json`. Figures are empty where there are no pictures to measure on.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -76,6 +78,11 @@ impl Metrics {
             (_, true, _) => "on the validation pictures, which were not trained on but chose the epoch; their classes were trained on",
         }
     }
+}
+
+/// The names of all figures, in the order of a table.
+pub fn metric_names() -> Vec<String> {
+    Means::of(std::iter::empty(), &KS).entries().into_iter().map(|(name, _)| name).collect()
 }
 
 /// Metric names and values.

@@ -1,6 +1,6 @@
 //! Training: the loop, from a configuration to a run folder.
 //!
-//! Read [`train`] from top to bottom: it is everything that happens, in order. What one update does is in [`step`].
+//! Read `run` from top to bottom: it is everything that happens, in order. What one update does is in [`step`].
 
 pub mod cache;
 pub mod checkpoint;
@@ -20,12 +20,10 @@ pub mod tune;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -40,14 +38,13 @@ use crate::config::RunConfig;
 use crate::cost::Cost;
 use crate::data::sampler::{SamplerConfig, epoch_batches};
 use crate::data::{self, Dataset, Loaded, Split};
-use crate::embed::embed;
 use crate::encoder::Encoder;
 use crate::error::{AtPath, Error, Result};
-use crate::evaluate::{Retrieval, SILENT, self_retrieval};
+use crate::evaluate::Retrieval;
 use crate::layers::Initializer;
 use crate::model::Model;
 
-pub use metrics::{Figures, Metrics};
+pub use metrics::{Figures, Metrics, metric_names};
 
 /// The k of recall@k in every table.
 pub const KS: [usize; 4] = [1, 2, 4, 8];
@@ -157,7 +154,19 @@ pub enum Outcome {
 /// For a folder that is in use or holds another run, for data that cannot be read or are too few, and for a loss that is not finite.
 pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event)) -> Result<Outcome> {
     config.check()?;
-    let _lock = claim(folder, config, resume)?;
+    let (_lock, is_new) = claim(folder, config, resume)?;
+    let outcome = run(config, folder, resume, stop, observe);
+    if outcome.is_err() && is_new && !folder.join("journal.jsonl").exists() {
+        // A run that could not begin leaves nothing; what else lies there is not ours.
+        for file in ["config.toml", ".lock"] {
+            fs::remove_file(folder.join(file)).ok();
+        }
+        fs::remove_dir(folder).ok();
+    }
+    outcome
+}
+
+fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event)) -> Result<Outcome> {
     if let Some(metrics) = Metrics::read(folder)? {
         return Ok(Outcome::Finished(metrics));
     }
@@ -202,7 +211,8 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
     let started = Instant::now();
     let spent = |before: f64| before + started.elapsed().as_secs_f64();
 
-    let mut rounds = config.train.doctor.then(|| Rounds::new(&train, config, &device));
+    let first = if at == At::default() { None } else { journal::first_finding(folder)? };
+    let mut rounds = config.train.doctor.then(|| Rounds::new(&train, config, &device, first));
     let mut visit = |learner: &Learner, epochs, journal: &mut Journal, observe: &mut dyn FnMut(Event)| -> Result<()> {
         let Some(rounds) = &mut rounds else { return Ok(()) };
         let (finding, alarms) = rounds.visit(learner, epochs, folder)?;
@@ -222,7 +232,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
             learner = updated;
             if recording {
                 record = latest;
-                journal.write(&json!({ "epoch": at.epoch, "step": at.step, "terms": record }))?;
+                journal.write(&json!({ "epoch": at.epoch, "step": at.step, "steps": steps, "terms": record }))?;
             }
             observe(Event::Step { at, steps, epochs: config.train.epochs, pictures: labels.len(), record: &record });
             at.step += 1;
@@ -305,8 +315,8 @@ fn before(base: &Base, untrained: &Encoder, part: &Part, config: &RunConfig, obs
     (!part.dataset.samples.is_empty()).then(measure).transpose()
 }
 
-/// Takes a run folder for this process: a new one, or, to resume, one with this very configuration.
-fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<File> {
+/// Takes a run folder for this process: a new one, which is said, or, to resume, one with this very configuration.
+fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<(File, bool)> {
     fs::create_dir_all(folder).at(folder)?;
     let path = folder.join(".lock");
     let lock = File::create(&path).at(&path)?;
@@ -315,7 +325,8 @@ fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<File> {
         fs::TryLockError::Error(problem) => Error::Io { path, problem },
     })?;
     let path = folder.join("config.toml");
-    if path.exists() {
+    let is_new = !path.exists();
+    if !is_new {
         let found = RunConfig::load(&path)?;
         if let Some(difference) = config.difference(&found) {
             return Err(Error::Config(format!("{} holds a run with another configuration: {difference}", folder.display())));
@@ -335,7 +346,7 @@ fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<File> {
         fs::write(&partial, config.to_toml()).at(&partial)?;
         fs::rename(&partial, &path).at(&path)?;
     }
-    Ok(lock)
+    Ok((lock, is_new))
 }
 
 /// The data; what is worth knowing of them is told to `observe`.
@@ -345,6 +356,14 @@ fn prepare(config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Loaded>
         loaded.splits.train = std::mem::take(&mut loaded.splits.train).with_turned_classes();
     }
     loaded.notes.iter().for_each(|note| observe(Event::Note(note.clone())));
+    let roles = loaded.roles.is_some();
+    let measured = [("validation", false, &mut loaded.splits.validation), ("test", roles, &mut loaded.splits.test)];
+    for (name, has_roles, part) in measured {
+        if let Some(problem) = part.cannot_be_ranked().filter(|_| !has_roles) {
+            observe(Event::Note(format!("the {name} pictures are not used: {problem}")));
+            *part = Dataset::default();
+        }
+    }
     let size = |part: &Dataset| format!("{} pictures of {} classes", part.samples.len(), part.classes.len());
     let splits = &loaded.splits;
     let [train, validation, test] = [&splits.train, &splits.validation, &splits.test].map(size);
@@ -357,13 +376,6 @@ fn prepare(config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Loaded>
     };
     observe(Event::Note(instead.to_owned()));
     Ok(loaded)
-}
-
-/// Self-retrieval within a part of the data.
-pub fn evaluate(encoder: &Encoder, dataset: &Arc<Dataset>, config: &RunConfig, device: &Device) -> Result<Retrieval> {
-    let embeddings = embed(encoder, dataset, &config.preprocess, config.train.loader_threads, device)?;
-    let labels: Vec<usize> = dataset.samples.iter().map(|sample| sample.label).collect();
-    self_retrieval(&embeddings, &labels, &KS, SILENT)
 }
 
 /// What [`train`] would do, in sentences.

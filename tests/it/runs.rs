@@ -1,5 +1,6 @@
 //! Whole runs of the program on a tiny configuration: reproducible, resumable, and clear about mistakes.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -153,10 +154,34 @@ fn mistakes_end_with_one_clear_error() {
     assert!(with("train.epochs=\"three\"").contains("epochs"));
     assert!(with("sampler.batch_size=31").contains("multiple of sampler.images_per_class"));
     assert!(with("device=abacus").contains("cpu"));
-    assert!(!out.exists(), "a refused configuration leaves nothing behind");
+    assert!(with("encoder.weights=/no/such.safetensors").contains("/no/such.safetensors"));
+    assert!(refused(train(&out, &["data.source=cub200", "data.path=/no/birds"])).contains("dada data fetch cub200"));
+    assert!(!out.exists(), "a run that cannot begin leaves nothing behind");
     let mut missing = Command::new(env!("CARGO_BIN_EXE_dada"));
     missing.args(["train", "no-such-file.toml"]);
     assert!(refused(missing).contains("no-such-file.toml"));
+}
+
+/// Of one class two pictures each can be held out to validate and to test on: they can be looked at, not ranked.
+#[test]
+fn pictures_that_cannot_be_ranked_do_not_end_a_run() {
+    let root = tempfile::tempdir().unwrap();
+    for (class, pictures) in [("a", 2), ("b", 2), ("c", 2), ("d", 2), ("e", 8)] {
+        let folder = root.path().join("pictures").join(class);
+        fs::create_dir_all(&folder).unwrap();
+        for number in 0..pictures {
+            image::RgbImage::from_pixel(20, 20, image::Rgb([class.as_bytes()[0], 9 * number, 0]))
+                .save(folder.join(format!("{number}.png")))
+                .unwrap();
+        }
+    }
+    let (out, path) = (root.path().join("run"), format!("data.path={}", root.path().join("pictures").display()));
+    let mut command = train(&out, &["data.source=folder", &path, "data.validation={ name = \"share\", share = 0.2 }"]);
+    let Output { status, stderr, .. } = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    let told = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{told}");
+    assert!(told.contains("the test pictures are not used: all 2 are of the class \"e\""), "{told}");
+    assert_eq!(metrics(&out)["test"], serde_json::json!({}));
 }
 
 #[test]

@@ -268,8 +268,7 @@ fn test_set(folder: &Path, data: Option<&DataConfig>) -> Result<(Dataset, Option
         notes.iter().for_each(|note| eprintln!("{note}"));
         return Ok((dataset, roles));
     }
-    let loaded =
-        run_data(folder)?.with_context(|| format!("{} is no run folder: --data names the pictures to measure on", folder.display()))?;
+    let loaded = run_data(folder)?.with_context(|| no_run(folder))?;
     if loaded.splits.test.samples.is_empty() {
         bail!("the run's data have no test classes: --data names the pictures to measure on");
     }
@@ -284,6 +283,14 @@ pub fn run_data(folder: &Path) -> Result<Option<data::Loaded>> {
     }
     let config = RunConfig::load(&path)?;
     Ok(Some(data::load(&config.data, config.seed)?))
+}
+
+/// What to say of a folder that was to bring its own pictures.
+pub fn no_run(folder: &Path) -> String {
+    match folder.exists() {
+        true => format!("{} is no run folder: --data names the pictures", folder.display()),
+        false => format!("there is no {}, expected a run folder, or a model directory and --data", folder.display()),
+    }
 }
 
 fn rows_of(roles: &Roles) -> evaluate::Roles {
