@@ -107,20 +107,18 @@ pub fn distinct(arms: Vec<Arm>, is_preset: bool, config_of: impl Fn(&Arm) -> Res
     let mut kept: Vec<(Arm, RunConfig)> = Vec::new();
     let mut left_out = Vec::new();
     for arm in arms {
-        let named = |problem: String| Error::Config(format!("arm {:?}: {problem}", arm.title()));
-        let found = config_of(&arm).map_err(|error| named(error.to_string())).and_then(|config| {
-            match kept.iter().find(|(_, other)| *other == config) {
-                Some((twin, _)) => Err(named(format!("the same runs as arm {:?}", twin.title()))),
+        let found =
+            config_of(&arm).map_err(|error| error.to_string()).and_then(|config| match kept.iter().find(|(_, other)| *other == config) {
+                Some((twin, _)) => Err(format!("the same runs as arm {:?}", twin.title())),
                 None => Ok(config),
-            }
-        });
+            });
         match found {
             Ok(config) => {
                 let against = kept.iter().position(|(other, _)| other.title() == names[arm.against]).unwrap_or(kept.len());
                 kept.push((Arm { against, ..arm }, config));
             }
-            Err(problem) if is_preset && !kept.is_empty() => left_out.push(format!("left out: {problem}")),
-            Err(problem) => return Err(problem),
+            Err(problem) if is_preset && !kept.is_empty() => left_out.push(format!("arm {:?} is left out: {problem}", arm.title())),
+            Err(problem) => return Err(Error::Config(format!("arm {:?}: {problem}", arm.title()))),
         }
     }
     Ok((kept.into_iter().map(|(arm, _)| arm).collect(), left_out))

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dada::evaluate::approximate::Approximation;
 use dada::evaluate::clustering::agreement;
@@ -23,6 +23,9 @@ use serde_json::{Map, Value, json};
 use super::progress::Bar;
 use super::table;
 use measured::{From, Measured};
+
+/// Fewest resamples that an interval is made of.
+const LEAST_RESAMPLES: usize = 20;
 
 /// What `dada evaluate` is told.
 #[derive(Args)]
@@ -91,6 +94,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let clusters = if arguments.clusters { cluster(&measured.task, arguments.seed)? } else { Vec::new() };
+    if let Some(few) = arguments.bootstrap.filter(|&resamples| resamples < LEAST_RESAMPLES) {
+        bail!("--bootstrap is {few}, expected at least {LEAST_RESAMPLES}: the ends of a 95 % interval are the outermost fortieths");
+    }
     let wanted = arguments.bootstrap.map(|resamples| Bootstrap { resamples, seed: arguments.seed });
     let bootstrap = wanted.unwrap_or(Bootstrap { seed: arguments.seed, ..Bootstrap::default() });
     let ranking = Bar::new("ranking");
