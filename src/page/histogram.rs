@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::axis::{Axis, Placed, horizontal, vertical};
-use super::{Html, SERIES, at, count, decimal, escape, figure, legend};
+use super::{Html, at, count, decimal, escape, figure, legend, series};
 
 const SIZE: [f64; 2] = [640.0, 284.0];
 const LEFT: f64 = 52.0;
@@ -38,10 +38,10 @@ pub fn histogram(caption: &str, label: &str, things: &str, counts: &[Counts], [l
             let _infallible = write!(outline, "V{}H{}", at(y.place(share(counts, value))), at(end));
         }
         let total = counts.bins.iter().sum::<u64>() as usize;
-        let class = number % SERIES;
+        let class = series(number);
         let _infallible = writeln!(
             content,
-            "<path class=\"area s{class}\" d=\"{outline}V{BOTTOM}Z\"><title>{}: {} {}</title></path>",
+            "<path class=\"area {class}\" d=\"{outline}V{BOTTOM}Z\"><title>{}: {} {}</title></path>",
             escape(&counts.name),
             count(total),
             escape(things)

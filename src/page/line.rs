@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::axis::{Axis, Placed, horizontal, short, vertical};
-use super::{Html, SERIES, at, escape, figure, legend};
+use super::{Html, at, escape, figure, legend, series};
 
 const SIZE: [f64; 2] = [640.0, 304.0];
 const LEFT: f64 = 52.0;
@@ -52,23 +52,23 @@ pub fn lines(chart: &Lines) -> Html {
     let y = Placed::new(&chart.y, points().map(|point| point.1).chain(bands), BOTTOM, TOP);
     let mut content = horizontal(&chart.x, &x, TOP, BOTTOM) + &vertical(&chart.y, &y, LEFT, RIGHT);
     for (number, line) in chart.series.iter().enumerate() {
-        let class = number % SERIES;
+        let class = series(number);
         let place = |&(a, b): &(f64, f64)| format!("{} {}", at(x.place(a)), at(y.place(b)));
         if line.band.len() == line.points.len() && !line.band.is_empty() {
             let upper = line.points.iter().zip(&line.band).map(|(point, band)| place(&(point.0, band.1)));
             let lower = line.points.iter().zip(&line.band).rev().map(|(point, band)| place(&(point.0, band.0)));
             let outline = upper.chain(lower).collect::<Vec<_>>().join("L");
-            let _infallible = writeln!(content, "<path class=\"band s{class}\" d=\"M{outline}Z\"/>");
+            let _infallible = writeln!(content, "<path class=\"band {class}\" d=\"M{outline}Z\"/>");
         }
         for part in line.points.split(|point| !point.0.is_finite() || !point.1.is_finite()).filter(|part| !part.is_empty()) {
             let path = part.iter().map(place).collect::<Vec<_>>().join("L");
-            let _infallible = writeln!(content, "<path class=\"line s{class}\" d=\"M{path}\"/>");
+            let _infallible = writeln!(content, "<path class=\"line {class}\" d=\"M{path}\"/>");
         }
         if line.points.len() <= MARKED {
             for (a, b) in line.points.iter().filter(|point| point.0.is_finite() && point.1.is_finite()) {
                 let _infallible = writeln!(
                     content,
-                    "<circle class=\"mark s{class}\" cx=\"{}\" cy=\"{}\" r=\"3.5\"><title>{}: {} at {}</title></circle>",
+                    "<circle class=\"mark {class}\" cx=\"{}\" cy=\"{}\" r=\"3.5\"><title>{}: {} at {}</title></circle>",
                     at(x.place(*a)),
                     at(y.place(*b)),
                     escape(&line.name),
@@ -89,6 +89,16 @@ pub fn lines(chart: &Lines) -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_seventh_curve_has_the_first_colour_in_another_stroke() {
+        let series = (0..13).map(|number| Line::new(&number.to_string(), vec![(0.0, 1.0), (1.0, f64::from(number))])).collect();
+        let drawn = lines(&Lines { title: String::new(), x: Axis::linear("x"), y: Axis::linear("y"), series }).markup().to_owned();
+        for class in ["s0", "s0 dashed", "s0 dotted"] {
+            assert_eq!(drawn.matches(&format!("class=\"line {class}\"")).count(), 1, "{class}");
+        }
+        assert!(drawn.contains("<li class=\"s1 dashed\">7</li>"));
+    }
 
     #[test]
     fn a_gap_parts_a_curve_and_a_band_surrounds_it() {

@@ -29,8 +29,14 @@ pub use scatter::{Point, Shape, scatter};
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// Colours of series, named in `style.css`; further series take them up again.
+/// Colours of series, named in `style.css`; further series take them up again with another stroke.
 const SERIES: usize = 6;
+
+/// The classes of a series' marks in `style.css`: its colour and, from the second round of colours on, its stroke.
+fn series(number: usize) -> String {
+    let stroke = ["", " dashed", " dotted"][number / SERIES % 3];
+    format!("s{}{stroke}", number % SERIES)
+}
 
 /// Markup in which all foreign text is escaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,7 +200,7 @@ fn legend<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     if names.len() < 2 {
         return String::new();
     }
-    let entry = |(at, name): (usize, &str)| format!("<li class=\"s{}\">{}</li>", at % SERIES, escape(name));
+    let entry = |(at, name): (usize, &str)| format!("<li class=\"{}\">{}</li>", series(at), escape(name));
     format!("<ul class=\"legend\">{}</ul>\n", names.enumerate().map(entry).collect::<String>())
 }
 
