@@ -57,8 +57,8 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
         cells
     };
     let note = format!(
-        "Measured {}. Seeds: {seeds}. ± is the standard deviation over them; a difference is the mean, over the seeds, of that, on \
-         the same seed and classes, from {other}; its interval is Student's.",
+        "Measured {}. Seeds: {seeds}. ± is the standard deviation over them; a difference is that from {other} on the same seed and classes, \
+         averaged over the seeds; its interval is Student's.",
         measured(runs)
     );
     page.section("Figures", [table(&columns, &rows.iter().map(cells).collect::<Vec<_>>()), Html::note(&note)]);
