@@ -356,6 +356,8 @@ mod tests {
         assert!(refused("dada.mix.alpha=inf").contains("dada.mix.alpha is inf"));
         assert!(refused("optimizer.schedule={ name = \"step\", every = 0, factor = 0.5 }").contains("schedule.every is 0"));
         assert!(refused("train.epochs=1").contains("dada.d_warmup_epochs is 1 of 1"));
+        let layer_norm = ["dada.category.norm=layer", "dada.category.output_norm=true", "dada.category.sampled_classes=4"];
+        assert!(resolve(&layer_norm).unwrap_err().to_string().contains("sampled_classes needs dada.category.norm"));
         assert!(resolve(&["train.epochs=1", "dada.enabled=false"]).is_ok());
         assert_eq!(RunConfig::default().schedule_factor(At::default(), 10), 1.0);
     }

@@ -76,8 +76,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (arms, left_out) = grid::distinct(arms, arguments.preset.is_some(), |arm| grid::resolve(&base, &settings(arm, seeds[0])))?;
     left_out.iter().for_each(|told| eprintln!("{told}"));
     let folder = |arm: &Arm| run::folder(&arguments.out, arm, seeds[0]);
-    if let Some((at, arm)) = arms.iter().enumerate().find(|(at, arm)| arms[..*at].iter().any(|other| folder(other) == folder(arm))) {
-        bail!("arm {:?} would have the folder of an earlier one, {}: choose another name", arms[at].name, folder(arm).display());
+    if let Some((_, arm)) = arms.iter().enumerate().find(|(at, arm)| arms[..*at].iter().any(|other| folder(other) == folder(arm))) {
+        bail!("arm {:?} would have the folder of an earlier one, {}: choose another name", arm.title(), folder(arm).display());
     }
     let known = train::metric_names();
     if let Some(unknown) = arguments.metrics.iter().find(|metric| !known.contains(metric)) {

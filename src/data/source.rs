@@ -146,7 +146,7 @@ pub(super) fn read(config: &DataConfig) -> Result<(Parts, Option<Roles>, Vec<Str
     })
 }
 
-/// Reads a data set and divides it. No picture is opened.
+/// Reads a data set and divides it; a part that no ranking can be measured on is empty, and a note says why. No picture is opened.
 ///
 /// # Errors
 /// Those of the configuration, of the source's reader and of the division; [`Error::Data`] when no training pictures are left.
@@ -154,7 +154,7 @@ pub fn load(config: &DataConfig, seed: u64) -> Result<Loaded> {
     config.check()?;
     let (parts, roles, mut notes) = read(config)?;
     let whole = matches!(parts, Parts::Whole(_));
-    let (splits, said) = divide(parts, &config.validation, config.test_share, seed)?;
+    let (mut splits, said) = divide(parts, &config.validation, config.test_share, seed)?;
     notes.extend(said);
     if whole && roles.is_some() {
         notes.push("The list's queries and gallery are not used, since it names no test pictures.".to_owned());
@@ -162,7 +162,15 @@ pub fn load(config: &DataConfig, seed: u64) -> Result<Loaded> {
     if splits.train.samples.is_empty() {
         return Err(Error::Data(format!("{}: no class with at least two training pictures", config.path.display())));
     }
-    Ok(Loaded { splits, roles: roles.filter(|_| !whole), notes })
+    let roles = roles.filter(|_| !whole);
+    let is_asked = roles.is_some();
+    for (name, is_asked, part) in [("validation", false, &mut splits.validation), ("test", is_asked, &mut splits.test)] {
+        if let Some(problem) = part.cannot_be_ranked().filter(|_| !is_asked) {
+            notes.push(format!("The {name} pictures are not used: {problem}."));
+            *part = Dataset::default();
+        }
+    }
+    Ok(Loaded { splits, roles, notes })
 }
 
 /// Reads a data set for evaluation alone: every picture of every part, nothing left out; where it says which test pictures ask and which

@@ -356,14 +356,6 @@ fn prepare(config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Loaded>
         loaded.splits.train = std::mem::take(&mut loaded.splits.train).with_turned_classes();
     }
     loaded.notes.iter().for_each(|note| observe(Event::Note(note.clone())));
-    let roles = loaded.roles.is_some();
-    let measured = [("validation", false, &mut loaded.splits.validation), ("test", roles, &mut loaded.splits.test)];
-    for (name, has_roles, part) in measured {
-        if let Some(problem) = part.cannot_be_ranked().filter(|_| !has_roles) {
-            observe(Event::Note(format!("the {name} pictures are not used: {problem}")));
-            *part = Dataset::default();
-        }
-    }
     let size = |part: &Dataset| format!("{} pictures of {} classes", part.samples.len(), part.classes.len());
     let splits = &loaded.splits;
     let [train, validation, test] = [&splits.train, &splits.validation, &splits.test].map(size);

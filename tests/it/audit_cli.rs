@@ -48,6 +48,9 @@ fn splits_that_share_items_are_told_from_clean_ones() {
     let text = String::from_utf8(dada(&["audit", "--embeddings", train, leaky]).stdout).unwrap();
     assert!(text.contains("train and leaky share") && text.contains("1 classes: b") && text.contains("effective rank"), "{text}");
     assert!(refused(&["audit", "--embeddings", train, leaky, "--labels", train]).contains("found 1 files of labels, expected 2"));
+    for (option, wrong) in [("--threshold", "98"), ("--threshold", "nan"), ("--k", "0")] {
+        assert!(refused(&["audit", "--embeddings", train, leaky, option, wrong]).contains(&format!("{option} ")), "{option} {wrong}");
+    }
 }
 
 #[test]

@@ -180,8 +180,11 @@ fn pictures_that_cannot_be_ranked_do_not_end_a_run() {
     let Output { status, stderr, .. } = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
     let told = String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{told}");
-    assert!(told.contains("the test pictures are not used: all 2 are of the class \"e\""), "{told}");
+    assert!(told.contains("The test pictures are not used: all 2 are of the class \"e\""), "{told}");
     assert_eq!(metrics(&out)["test"], serde_json::json!({}));
+    let mut evaluate = Command::new(env!("CARGO_BIN_EXE_dada"));
+    evaluate.arg("evaluate").arg(&out);
+    assert!(refused(evaluate).contains("no test classes"));
 }
 
 #[test]

@@ -77,6 +77,9 @@ enum Whose {
 
 /// Evaluates.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(few) = arguments.bootstrap.filter(|&resamples| resamples < LEAST_RESAMPLES) {
+        bail!("--bootstrap is {few}, expected at least {LEAST_RESAMPLES}: the ends of a 95 % interval are the outermost fortieths");
+    }
     if arguments.from.named().len() > 1 {
         several::run(arguments)?;
         return Ok(ExitCode::SUCCESS);
@@ -94,9 +97,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let clusters = if arguments.clusters { cluster(&measured.task, arguments.seed)? } else { Vec::new() };
-    if let Some(few) = arguments.bootstrap.filter(|&resamples| resamples < LEAST_RESAMPLES) {
-        bail!("--bootstrap is {few}, expected at least {LEAST_RESAMPLES}: the ends of a 95 % interval are the outermost fortieths");
-    }
     let wanted = arguments.bootstrap.map(|resamples| Bootstrap { resamples, seed: arguments.seed });
     let bootstrap = wanted.unwrap_or(Bootstrap { seed: arguments.seed, ..Bootstrap::default() });
     let ranking = Bar::new("ranking");
