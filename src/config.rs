@@ -90,6 +90,13 @@ impl RunConfig {
     /// # Errors
     /// For an unknown key, a value of the wrong type, and values that make no sense together.
     pub fn resolve(layers: &[Table]) -> Result<Self> {
+        let config = Self::overlaid(layers)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// As [`RunConfig::resolve`], whether or not its values go together.
+    fn overlaid(layers: &[Table]) -> Result<Self> {
         let last = |section: &str, key: &str| layers.iter().rev().find_map(|layer| layer.get(section)?.get(key)).cloned();
         let mode = last("dada", "mode").map(|mode| mode.try_into::<Recipe>().map_err(|error| Error::Config(format!("dada.mode: {error}"))));
         let mut defaults = Self::defaults(mode.transpose()?.unwrap_or_default());
@@ -103,9 +110,7 @@ impl RunConfig {
             switch_variants(&mut table, layer)?;
             merge(&mut table, layer, "")?;
         }
-        let config = Self::from_table(table)?;
-        config.check()?;
-        Ok(config)
+        Self::from_table(table)
     }
 
     /// Reads a complete configuration, such as a run folder's.

@@ -23,10 +23,15 @@ pub(super) fn located(text: &str, error: &toml::de::Error) -> String {
 /// Reads one layer from a file.
 ///
 /// # Errors
-/// When the file cannot be read or is not TOML.
+/// When the file cannot be read or is not TOML, for an unknown key and for a value of the wrong type.
 pub fn read_layer(path: &Path) -> Result<Table> {
     let text = fs::read_to_string(path).at(path)?;
-    toml::from_str(&text).map_err(|error| Error::format(path, error.to_string().trim_end()))
+    let layer: Table = toml::from_str(&text).map_err(|error| Error::format(path, error.to_string().trim_end()))?;
+    // Tried here, where the file still has a name.
+    match RunConfig::overlaid(std::slice::from_ref(&layer)) {
+        Err(Error::Config(problem)) => Err(Error::format(path, problem)),
+        other => other.map(|_| layer),
+    }
 }
 
 /// Parses `section.key=value`; a value that is not TOML is a string.

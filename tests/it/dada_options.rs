@@ -3,8 +3,9 @@
 use dada::config::RunConfig;
 use dada::loss::ProxyLossConfig;
 use dada::parameters::{NamedTensors, tensors};
-use toml::{Table, Value};
+use toml::Table;
 
+use crate::configuration::keys;
 use crate::losses::{features_run, learn};
 
 const STEPS: usize = 6;
@@ -68,9 +69,8 @@ fn run(changes: &[(&str, &str)]) -> (RunConfig, String) {
 #[test]
 fn every_key_makes_a_difference() {
     let (config, usual) = run(&[]);
-    let keys: Vec<String> = keys(&Table::try_from(&config.dada).unwrap(), "dada");
-    for key in &keys {
-        assert!(CHANGES.iter().any(|(changed, _)| changed == key), "{key} is not tried");
+    for (key, _) in keys(&Table::try_from(&config.dada).unwrap(), "dada") {
+        assert!(CHANGES.iter().any(|(changed, _)| *changed == key), "{key} is not tried");
     }
     for (key, values) in CHANGES.iter().filter(|(key, _)| *key != "dada.mode") {
         let mut seen = vec![usual.clone()];
@@ -80,14 +80,6 @@ fn every_key_makes_a_difference() {
             seen.push(records);
         }
     }
-}
-
-fn keys(table: &Table, path: &str) -> Vec<String> {
-    let each = table.iter().flat_map(|(key, value)| match value {
-        Value::Table(inner) => keys(inner, &format!("{path}.{key}")),
-        _ => vec![format!("{path}.{key}")],
-    });
-    each.collect()
 }
 
 #[test]

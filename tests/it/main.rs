@@ -5,6 +5,7 @@ mod adversarial;
 mod architecture;
 mod audit_cli;
 mod compare_cli;
+mod configuration;
 mod dada_golden;
 mod dada_options;
 mod data_cli;
