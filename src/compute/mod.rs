@@ -11,6 +11,7 @@
 //! - [`scale_shift`]: a frozen batch norm that no convolution precedes
 //! - [`max_pool2d`], [`global_avg_pool`], [`global_max_pool`] (`pool`)
 //! - [`nuclear_norm`]: through the smaller Gram matrix
+//! - [`pair_energy`]: of all pairs of vectors, without their matrix
 //! - [`symmetric_eigen`]: eigenvalues and eigenvectors, in float64
 //! - [`adam_update`]: a step of Adam or AdamW in one pass
 //! - [`retain_memory`]: keeps freed buffers in the process (`memory`)
@@ -32,6 +33,7 @@ mod lanes;
 mod linear;
 mod memory;
 mod nuclear_norm;
+mod pair_energy;
 mod planes;
 mod pool;
 mod scale_shift;
@@ -47,6 +49,7 @@ pub use conv::{ConvOptions, conv2d, conv2d_scaled};
 pub use linear::linear;
 pub use memory::retain_memory;
 pub use nuclear_norm::nuclear_norm;
+pub use pair_energy::pair_energy;
 pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
 pub use scale_shift::scale_shift;
 pub use symmetric_eigen::symmetric_eigen;

@@ -6,6 +6,7 @@ use burn::Tensor;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 
+use super::gemm::multiply;
 use super::symmetric_eigen::symmetric_eigen;
 
 /// Rows or columns of one task in the products; fixed, so that results do not depend on the number of threads.
@@ -77,46 +78,6 @@ fn transposed(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
         }
     }
     out
-}
-
-/// `out` `[m, n]` = left `[m, k]` · right `[k, n]`, each a slice with its row and column stride.
-fn multiply(
-    [m, k, n]: [usize; 3],
-    out: &mut [f64],
-    (left, left_row, left_column): (&[f64], usize, usize),
-    (right, right_row, right_column): (&[f64], usize, usize),
-) {
-    if m == 0 || k == 0 || n == 0 {
-        return out.fill(0.0);
-    }
-    assert!(out.len() == m * n);
-    assert!((m - 1) * left_row + (k - 1) * left_column < left.len());
-    assert!((k - 1) * right_row + (n - 1) * right_column < right.len());
-    // SAFETY: the assertions place the last element of each matrix, and with it all of them, inside its slice; `out` is borrowed
-    // exclusively.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            left.as_ptr(),
-            left_column as isize,
-            left_row as isize,
-            right.as_ptr(),
-            right_column as isize,
-            right_row as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
 }
 
 #[cfg(test)]

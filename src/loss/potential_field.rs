@@ -1,10 +1,11 @@
 //! PFML's potential field: every embedding and every proxy attracts its own class and repels the others, less the farther away.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::mean_centres;
+use crate::compute::pair_energy;
 use crate::layers::{Initializer, normalize};
 
 /// Squared distance, in units of δ², within which repulsion grows no further; it would be infinite where two classes coincide.
@@ -50,18 +51,21 @@ impl PotentialField {
     /// of perfect classes, in units of δ^-α, over the rows.
     pub fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
         let PotentialFieldConfig { centres, alpha, .. } = self.config;
-        let batch = labels.len();
         let points = normalize(Tensor::cat(vec![embeddings, self.proxies.val()], 0));
-        let count = points.dims()[0];
-        let classes = labels.iter().copied().chain((0..count - batch).map(|proxy| proxy / centres)).map(|class| class as i64);
-        let classes = Tensor::<2, Int>::from_data(TensorData::new(classes.collect(), [count, 1]), &points.device());
-        let same = classes.clone().expand([count, count]).equal(classes.transpose().expand([count, count]));
-
-        let squared = self.squared(points.clone().matmul(points.transpose()));
-        // Within a class the potential is flat up to δ, between classes from δ on: there it is 1, and exerts no force.
-        let felt = squared.clone().clamp(NEAREST, 1.0).mask_where(same.clone(), squared.clamp_min(1.0));
-        let repulsion = felt.powf_scalar(-alpha / 2.0) - 1.0;
-        repulsion.clone().mask_where(same, -repulsion).sum() / batch as f64
+        let proxies = points.dims()[0] - labels.len();
+        let classes: Vec<usize> = labels.iter().copied().chain((0..proxies).map(|proxy| proxy / centres)).collect();
+        let energy = pair_energy(points, &classes, |cosine, same| {
+            let squared = (cosine - 1.0) * self.scale();
+            // Within a class the potential is flat up to δ, between classes from δ on: there it is 1, and exerts no force.
+            if same == (squared <= 1.0) {
+                return (0.0, 0.0);
+            }
+            let felt = squared.max(NEAREST);
+            let potential = felt.powf(-alpha / 2.0);
+            let slope = if felt == squared { -alpha / 2.0 * potential / felt * self.scale() } else { 0.0 };
+            if same { (1.0 - potential, -slope) } else { (potential - 1.0, slope) }
+        });
+        energy / labels.len() as f64
     }
 
     /// For each row the mean of its class's proxies, `[batch, dim]`, each weighted with its share of the class's potential at the row.
@@ -79,7 +83,11 @@ impl PotentialField {
 
     /// Squared distances of unit vectors in units of δ²: |a - b|² = 2 - 2 a·b.
     fn squared<const D: usize>(&self, cosine: Tensor<D>) -> Tensor<D> {
-        (cosine - 1.0) * (-2.0 / (self.config.delta * self.config.delta))
+        (cosine - 1.0) * self.scale()
+    }
+
+    fn scale(&self) -> f64 {
+        -2.0 / (self.config.delta * self.config.delta)
     }
 }
 
