@@ -358,9 +358,17 @@ mod tests {
         assert!(refused("optimizer.proxies.learning_rate=inf").contains("optimizer.proxies.learning_rate is inf"));
         assert!(refused("optimizer.beta2=1.0").contains("optimizer.beta2 is 1"));
         assert!(refused("dada.domain.dropout=1.0").contains("dada.domain.dropout is 1"));
+        assert!(refused("loss.delta_negative=nan").contains("loss.delta_negative is NaN"));
+        assert!(refused("loss={ name = \"cosface\", margin = inf }").contains("loss.margin is inf"));
         assert!(refused("dada.mix.alpha=inf").contains("dada.mix.alpha is inf"));
         assert!(refused("optimizer.schedule={ name = \"step\", every = 0, factor = 0.5 }").contains("schedule.every is 0"));
         assert!(refused("train.epochs=1").contains("dada.d_warmup_epochs is 1 of 1"));
+        assert!(
+            resolve(&["dada.domain.norm=none", "dada.domain.output_norm=true"])
+                .unwrap_err()
+                .to_string()
+                .contains("dada.domain.output_norm needs")
+        );
         let layer_norm = ["dada.category.norm=layer", "dada.category.output_norm=true", "dada.category.sampled_classes=4"];
         assert!(resolve(&layer_norm).unwrap_err().to_string().contains("sampled_classes needs dada.category.norm"));
         assert!(resolve(&["train.epochs=1", "dada.enabled=false"]).is_ok());

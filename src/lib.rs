@@ -19,7 +19,6 @@ pub mod loss;
 pub mod model;
 pub mod page;
 pub mod parameters;
-pub mod pca;
 pub mod random;
 pub mod report;
 pub mod train;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::adversarial::{DadaConfig, Discrepancy};
 use crate::backbone::weights::read_safetensors;
 use crate::config::RunConfig;
 use crate::error::{AtPath, Error, Result};
@@ -36,7 +37,7 @@ pub fn report(folder: &Path) -> Result<Page> {
         let about = "Each row: a picture that was asked for, and the nearest other pictures. Green frames are of the same class.";
         page.section("What it finds", [Html::note(about), sheet(&bytes, "Queries with their nearest pictures")]);
     }
-    page.section("Terms", terms(&curves));
+    page.section("Terms", terms(&curves, &config.dada));
     page.section("Samples and proxies", gauges(&curves));
     let maps = maps(&folder.join("snapshots"))?;
     if !maps.is_empty() {
@@ -114,20 +115,26 @@ fn result(metrics: Option<&Metrics>, curves: &Curves) -> Vec<Html> {
     parts
 }
 
-fn terms(curves: &Curves) -> Vec<Html> {
+fn terms(curves: &Curves, dada: &DadaConfig) -> Vec<Html> {
+    let domains = dada.mix.domains();
+    let chance = domains as f64;
+    let discrepancy = match dada.category.discrepancy {
+        Discrepancy::L1 => "mean absolute difference",
+        Discrepancy::NuclearNorm | Discrepancy::None => "half the nuclear-norm discrepancy",
+    };
     let charts = [
         chart("Proxy loss", Axis::linear("loss"), &[("proxy loss", "terms/proxy_loss")], curves),
         chart(
             "Domain discriminator, L_u",
-            Axis::linear("cross-entropy; 3.30 is chance for three domains"),
+            Axis::linear(&format!("cross-entropy; {chance:.2} is chance for {domains} domains", chance = chance * chance.ln())),
             &[("L_u", "terms/domain")],
             curves,
         ),
         chart("Labelling risk, L_s", Axis::linear("2 × cross-entropy"), &[("L_s", "terms/risk")], curves),
-        chart("Discrepancy, L_dis", Axis::linear("half the nuclear-norm discrepancy"), &[("L_dis", "terms/discrepancy")], curves),
+        chart("Discrepancy, L_dis", Axis::linear(discrepancy), &[("L_dis", "terms/discrepancy")], curves),
         chart(
             "Domains recognised",
-            Axis::linear("share; 0.33 is chance for three domains").between(0.0, 1.0),
+            Axis::linear(&format!("share; {:.2} is chance for {domains} domains", 1.0 / chance)).between(0.0, 1.0),
             &[("accuracy", "terms/domain_accuracy")],
             curves,
         ),

@@ -73,7 +73,7 @@ pub struct DadaConfig {
     pub update: Update,
     /// Updates of the discriminators by themselves before each update of encoder and proxies; at least one where the sides alternate.
     pub d_steps: usize,
-    /// Epochs at the start in which only the discriminators learn.
+    /// Epochs at the start in which only the discriminators learn. Without DADA the plain loss learns in them too, with the same step sizes.
     pub d_warmup_epochs: usize,
     /// The mixed domain.
     pub mix: MixConfig,
@@ -150,6 +150,11 @@ impl DadaConfig {
             }
             if shape.hidden.contains(&0) {
                 return Err(Error::Config(format!("dada.{level}.hidden is {:?}, expected at least one unit in each layer", shape.hidden)));
+            }
+            if shape.output_norm && shape.norm == Norm::None {
+                let problem =
+                    format!("dada.{level}.output_norm needs dada.{level}.norm other than \"none\", or there is nothing to normalise by");
+                return Err(Error::Config(problem));
             }
         }
         let DiscriminatorConfig { norm, output_norm, .. } = self.category.discriminator;

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -16,7 +15,7 @@ use dada::compare::table;
 use dada::config::{self, EMOJI};
 use dada::train;
 
-use super::train::INTERRUPTED;
+use super::interrupt::{self, INTERRUPTED};
 
 /// What `dada compare` is told.
 #[derive(Args)]
@@ -55,8 +54,12 @@ pub struct Arguments {
 
 /// Compares.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let base = match &arguments.config {
+        Some(path) => config::read_layer(path)?,
+        None => toml::from_str(EMOJI).context("the embedded configuration")?,
+    };
     let arms = match arguments.preset {
-        Some(preset) => preset.arms(),
+        Some(preset) => preset.arms(&grid::resolve(&base, &arguments.settings)?.loss),
         None if arguments.arm.is_empty() => grid::arms(&arguments.vary)?,
         None => grid::named(&arguments.arm)?,
     };
@@ -67,10 +70,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.jobs == 0 {
         bail!("--jobs is 0, expected at least 1");
     }
-    let base = match &arguments.config {
-        Some(path) => config::read_layer(path)?,
-        None => toml::from_str(EMOJI).context("the embedded configuration")?,
-    };
     let settings = |arm: &Arm, seed| grid::settings(&arguments.settings, arm, seed, arguments.folds);
     grid::check_settings(arguments.settings.iter().chain(arms.iter().flat_map(|arm| &arm.settings)), arguments.folds)?;
     let (arms, left_out) = grid::distinct(arms, arguments.preset.is_some(), |arm| grid::resolve(&base, &settings(arm, seeds[0])))?;
@@ -85,9 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 
     // An interrupted run stops by itself, with a checkpoint; only then does this program.
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = stop.clone();
-    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
+    let stop = interrupt::listen()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
     // Seed by seed, so that a comparison that is cut short has whole pairs.
@@ -95,13 +92,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let threads = run::threads_each(arguments.jobs);
     let make = |number: usize, &(seed, arm): &(u64, usize)| -> Result<Run> {
         let (index, arm) = (arm, &arms[arm]);
-        eprintln!("{}/{}  {}  seed {seed}", number + 1, wanted.len(), arm.name);
+        eprintln!("{}/{}  {}  seed {seed}", number + 1, wanted.len(), arm.title());
         let folder = run::folder(&arguments.out, arm, seed);
         let config = grid::resolve(&base, &settings(arm, seed))?;
         let metrics = run::make(&program, &config, threads, &folder)?;
         let run = Run { arm: index, seed, folder, metrics };
         let shown = arguments.metrics.iter().filter_map(|name| table::figures(&run).get(name).map(|value| format!("{name} {value:.4}")));
-        eprintln!("    {}  seed {seed}  {}  {:.1} s", arm.name, shown.collect::<Vec<_>>().join("  "), run.metrics.seconds);
+        eprintln!("    {}  seed {seed}  {}  {:.1} s", arm.title(), shown.collect::<Vec<_>>().join("  "), run.metrics.seconds);
         Ok(run)
     };
     let made = run::at_once(arguments.jobs, &wanted, &stop, make);

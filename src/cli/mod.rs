@@ -7,6 +7,7 @@ pub mod compare;
 pub mod data;
 pub mod embed;
 pub mod evaluate;
+mod interrupt;
 mod progress;
 pub mod report;
 mod table;

@@ -54,7 +54,7 @@ impl Progress {
             bar.set_position(done as u64);
         } else if self.printed.elapsed() >= INTERVAL {
             self.printed = Instant::now();
-            eprintln!("frozen part {done}/{of}");
+            eprintln!("features {done}/{of}");
         }
         if done == of {
             self.finish();

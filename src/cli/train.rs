@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,11 +10,9 @@ use dada::report::report;
 use dada::train::{self, Metrics, Outcome};
 use toml::{Table, Value};
 
+use super::interrupt::{self, INTERRUPTED};
 use super::progress::Progress;
 use super::table;
-
-/// The exit code of a program that was interrupted.
-pub const INTERRUPTED: u8 = 130;
 
 /// What `dada train` is told.
 #[derive(Args)]
@@ -57,10 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(folder) => folder.clone(),
         None => default_folder(arguments.config.as_deref(), arguments.resume),
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = stop.clone();
-    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
-
+    let stop = interrupt::listen()?;
     eprintln!("run folder {}", folder.display());
     let mut progress = Progress::new();
     let outcome = train::train(&config, &folder, arguments.resume, &stop, &mut |event| progress.show(event));

@@ -66,7 +66,8 @@ pub fn named(texts: &[String]) -> Result<Vec<Arm>> {
         let (name, settings) = text.split_once(':').unwrap_or((text, ""));
         let settings: Vec<String> = split(settings, ';').into_iter().filter(|setting| !setting.is_empty()).map(str::to_owned).collect();
         let name = name.trim().to_owned();
-        if name.is_empty() || name.contains('=') || settings.iter().any(|setting| !setting.contains('=')) {
+        // A name of dots alone would be a folder that is there already.
+        if name.trim_matches('.').is_empty() || name.contains('=') || settings.iter().any(|setting| !setting.contains('=')) {
             return Err(Error::Config(format!("found arm {text:?}, expected \"NAME: section.key=value; …\"")));
         }
         if arms.iter().any(|arm| arm.name == name) {
@@ -127,13 +128,16 @@ pub fn distinct(arms: Vec<Arm>, is_preset: bool, config_of: impl Fn(&Arm) -> Res
 /// Refuses settings that a comparison makes itself.
 ///
 /// # Errors
-/// For the seed, and with folds for the validation classes.
-pub fn check_settings<'a>(mut settings: impl Iterator<Item = &'a String>, folds: Option<usize>) -> Result<()> {
-    let taken = |setting: &&String| setting.starts_with("seed=") || (folds.is_some() && setting.starts_with("data.validation"));
-    match settings.find(taken) {
-        Some(setting) => Err(Error::Config(format!("found the setting {setting:?}: a comparison has --seeds and --folds for that"))),
-        None => Ok(()),
+/// For the seed, with folds for the validation classes, and for a setting that is none.
+pub fn check_settings<'a>(settings: impl Iterator<Item = &'a String>, folds: Option<usize>) -> Result<()> {
+    for setting in settings {
+        let table = parse_setting(setting)?;
+        let validates = table.get("data").is_some_and(|data| data.get("validation").is_some());
+        if table.contains_key("seed") || (folds.is_some() && validates) {
+            return Err(Error::Config(format!("found the setting {setting:?}: a comparison has --seeds and --folds for that")));
+        }
     }
+    Ok(())
 }
 
 /// Most seeds of a comparison.
@@ -208,7 +212,7 @@ mod tests {
             Arm { name: "none".into(), settings: vec!["dada.enabled=false".into(), "dada.mix={ alpha = 1, beta = 2 }".into()], against: 0 }
         );
         assert_eq!(plain, Arm { name: "as it is".into(), settings: vec![], against: 0 });
-        for wrong in ["", ": seed=1", "seed=1", "a: seed"] {
+        for wrong in ["", ": seed=1", "seed=1", "a: seed", "..: seed=1"] {
             assert!(named(&[wrong.to_owned()]).unwrap_err().to_string().contains("expected \"NAME:"), "{wrong}");
         }
         let twice = ["a".to_owned(), "a: seed=1".to_owned()];
@@ -231,7 +235,8 @@ mod tests {
         assert_eq!(left_out.len(), 2);
 
         let taken = |setting: &str, folds| check_settings([setting.to_owned()].iter(), folds).is_err();
-        assert!(taken("seed=3", None) && taken("data.validation.name=nothing", Some(5)));
+        assert!(taken("seed = 3", None) && taken("data.validation.name=nothing", Some(5)));
+        assert!(taken("data={ validation = { name = \"nothing\" } }", Some(5)) && taken("seed", None));
         assert!(!taken("data.validation.name=nothing", None) && !taken("dada.enabled=false", Some(5)));
     }
 

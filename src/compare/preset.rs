@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::grid::Arm;
 use crate::error::{Error, Result};
-use crate::loss::MEAN_OVER_ROWS;
+use crate::loss::{LossConfig, ProxyLossConfig};
 
 /// Named lists of arms; each is compared with the first, with `losses` each loss with DADA with the same without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +67,8 @@ impl FromStr for Preset {
 }
 
 impl Preset {
-    /// Its arms.
-    pub fn arms(self) -> Vec<Arm> {
+    /// Its arms, for a configuration with this loss.
+    pub fn arms(self, configured: &LossConfig) -> Vec<Arm> {
         let named = |list: &[(&str, &[&str])]| {
             let arm = |(name, settings): &(&str, &[&str])| Arm {
                 name: (*name).to_owned(),
@@ -133,16 +133,17 @@ impl Preset {
                 ("near proxies", &["dada.mix.alpha=5", "dada.mix.beta=1"]),
             ]),
             Self::Losses => {
-                let pair = |(at, loss): (usize, &str)| {
-                    // A file's weight is Proxy-Anchor's, which is a sum over classes; the others are means over rows.
-                    let weight = (loss != "proxy-anchor").then(|| format!("loss.weight={MEAN_OVER_ROWS}"));
-                    let arm = |name: String, enabled: bool| {
-                        let settings = [format!("loss.name={loss}"), format!("dada.enabled={enabled}")];
-                        Arm { name, settings: settings.into_iter().chain(weight.clone()).collect(), against: 2 * at }
+                let pair = |(at, (name, loss)): (usize, (&str, ProxyLossConfig))| {
+                    // A file's weight suits its own loss.
+                    let is_own = std::mem::discriminant(&loss) == std::mem::discriminant(&configured.kind);
+                    let weight = (!is_own).then(|| format!("loss.weight={}", loss.default_weight()));
+                    let arm = |title: String, enabled: bool| {
+                        let settings = [format!("loss.name={name}"), format!("dada.enabled={enabled}")];
+                        Arm { name: title, settings: settings.into_iter().chain(weight.clone()).collect(), against: 2 * at }
                     };
-                    [arm(loss.to_owned(), false), arm(format!("{loss} with DADA"), true)]
+                    [arm(name.to_owned(), false), arm(format!("{name} with DADA"), true)]
                 };
-                LOSSES.into_iter().enumerate().flat_map(pair).collect()
+                LOSSES.into_iter().zip(ProxyLossConfig::all()).enumerate().flat_map(pair).collect()
             }
             Self::Classes => named(&[
                 ("none", &["dada.enabled=false"]),
@@ -167,14 +168,13 @@ mod tests {
     use super::*;
     use crate::compare::grid::{resolve, settings};
     use crate::config::EMOJI;
-    use crate::loss::ProxyLossConfig;
     use toml::Table;
 
     #[test]
     fn every_arm_is_a_configuration_of_its_own() {
         for (name, preset) in PRESETS {
             assert_eq!(name.parse::<Preset>().unwrap(), preset);
-            let arms = preset.arms();
+            let arms = preset.arms(&LossConfig::default());
             let configs: Vec<_> = arms.iter().map(|arm| resolve(&Table::new(), &settings(&[], arm, 0, None)).unwrap()).collect();
             for (at, config) in configs.iter().enumerate() {
                 let twin = configs[..at].iter().position(|other| other == config);
@@ -186,21 +186,33 @@ mod tests {
 
     #[test]
     fn a_loss_with_dada_is_compared_with_the_same_loss_without() {
-        for pair in Preset::Losses.arms().chunks(2) {
+        let arms = Preset::Losses.arms(&LossConfig::default());
+        for pair in arms.chunks(2) {
             assert_eq!((&pair[0].settings[0], pair[0].against), (&pair[1].settings[0], pair[1].against));
             assert_eq!((pair[0].settings[1].as_str(), pair[1].settings[1].as_str()), ("dada.enabled=false", "dada.enabled=true"));
         }
         let listed: Vec<_> = ProxyLossConfig::all().iter().map(|loss| serde_json::to_value(loss).unwrap()["name"].clone()).collect();
         assert_eq!(listed, LOSSES);
-        let against: Vec<usize> = Preset::Losses.arms().iter().map(|arm| arm.against).collect();
+        let against: Vec<usize> = arms.iter().map(|arm| arm.against).collect();
         assert_eq!(against, [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14]);
+    }
+
+    #[test]
+    fn a_files_weight_is_for_its_own_loss() {
+        let base: Table = toml::from_str("loss = { name = \"cosface\", weight = 0.3 }").unwrap();
+        let configured = resolve(&base, &[]).unwrap().loss;
+        for arm in Preset::Losses.arms(&configured) {
+            let loss = resolve(&base, &settings(&[], &arm, 0, None)).unwrap().loss;
+            let expected = if arm.name.starts_with("cosface") { 0.3 } else { loss.kind.default_weight() };
+            assert_eq!(loss.weight, expected, "{}", arm.name);
+        }
     }
 
     #[test]
     fn compat_puts_back_what_a_configuration_has_changed() {
         let base = toml::from_str("dada.category.weight = 0.08\noptimizer.discriminators.learning_rate = 1.5e-2").unwrap();
         for preset in [Preset::Ablation, Preset::Deviations] {
-            let arms = preset.arms();
+            let arms = preset.arms(&LossConfig::default());
             let compat = arms.iter().find(|arm| arm.name == "compat").unwrap();
             let config = resolve(&base, &settings(&[], compat, 0, None)).unwrap();
             assert_eq!((config.dada.category.weight, config.optimizer.discriminators.learning_rate), (0.01, 5e-4));

@@ -1,4 +1,4 @@
-//! In how many directions embeddings spread: the eigenvalues of their covariance.
+//! In how many directions vectors spread, and which: the eigenvalues and eigenvectors of their covariance.
 
 use gemm::Parallelism;
 
@@ -15,7 +15,7 @@ pub struct Spectrum {
     pub mean: Vec<f64>,
     /// Variance along each direction, falling, `[dim]`.
     pub variances: Vec<f64>,
-    /// The directions as rows, orthonormal, `[dim, dim]`. The largest entry of each is positive.
+    /// The directions as rows, orthonormal, `[dim, dim]`, also where there is no variance. The largest entry of each is positive.
     pub directions: Vec<f64>,
 }
 
@@ -54,6 +54,13 @@ impl Spectrum {
         };
         let directions = order.iter().flat_map(direction).collect();
         Ok(Self { mean, variances: order.iter().map(|&index| values[index].max(0.0)).collect(), directions })
+    }
+
+    /// The layer y = W x + b that gives a vector's coordinates along the first `count` directions, from the mean: (W `[count, dim]`, b `[count]`).
+    pub fn projection(&self, count: usize) -> (Vec<f32>, Vec<f32>) {
+        let directions = &self.directions[..count * self.mean.len()];
+        let bias = directions.chunks_exact(self.mean.len()).map(|direction| -dot(direction, &self.mean) as f32);
+        (directions.iter().map(|&value| value as f32).collect(), bias.collect())
     }
 
     /// Coordinates of `values` `[rows, dim]` along the first `count` directions, from the mean: `[rows, count]`.
@@ -186,6 +193,30 @@ mod tests {
         assert_eq!(projected.len(), rows * 2);
         let first: f64 = projected.chunks(2).map(|row| f64::from(row[0]).powi(2)).sum::<f64>() / rows as f64;
         assert!((first / found.variances[0] - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_layer_of_full_dimension_keeps_the_cosines_of_centred_vectors() {
+        // Fewer rows than dimensions: the directions without variance have to be there too.
+        let dim = 9;
+        let found = Spectrum::of(&made(5, &[1.0; 9]), dim).unwrap();
+        assert!(found.variances[5..].iter().all(|variance| *variance < 1e-9));
+        let (weight, bias) = found.projection(dim);
+        let others = made(4, &[0.5; 9]);
+        let rows: Vec<Vec<f64>> = others.chunks(dim).map(|row| row.iter().map(|&value| value.into()).collect()).collect();
+        let centred: Vec<Vec<f64>> = rows.iter().map(|row| row.iter().zip(&found.mean).map(|(x, mean)| x - mean).collect()).collect();
+        let layer = |row: &Vec<f64>| -> Vec<f64> {
+            let weight = weight.chunks(dim).map(|w| w.iter().zip(row).map(|(&w, x)| f64::from(w) * x).sum::<f64>());
+            weight.zip(&bias).map(|(sum, &b)| sum + f64::from(b)).collect()
+        };
+        let projected: Vec<Vec<f64>> = rows.iter().map(layer).collect();
+        let cosine = |a: &[f64], b: &[f64]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        for a in 0..4 {
+            for b in 0..4 {
+                assert!((cosine(&centred[a], &centred[b]) - cosine(&projected[a], &projected[b])).abs() < 1e-5);
+            }
+        }
+        assert_eq!(found.projection(2), (weight[..2 * dim].to_vec(), bias[..2].to_vec()));
     }
 
     #[test]

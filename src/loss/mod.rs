@@ -65,16 +65,13 @@ pub enum ProxyLossConfig {
     PotentialField(PotentialFieldConfig),
 }
 
-/// The default weight of every loss that is a mean over rows.
-pub const MEAN_OVER_ROWS: f64 = 0.05;
-
 impl ProxyLossConfig {
-    /// The weight beside which `dada`'s default weights are neither lost nor in charge. Proxy-Anchor, a sum over classes, pulls at embeddings
-    /// about six times as hard as a mean over rows.
+    /// The weight beside which `dada`'s default weights are neither lost nor in charge. Proxy-Anchor, a mean over classes of what gathers over the
+    /// whole batch, pulls at embeddings about six times as hard as a mean over rows.
     pub fn default_weight(&self) -> f64 {
         match self {
             Self::ProxyAnchor(_) => 0.0075,
-            _ => MEAN_OVER_ROWS,
+            _ => 0.05,
         }
     }
 
@@ -113,6 +110,10 @@ impl ProxyLossConfig {
             true => Ok(()),
             false => Err(Error::Config(format!("loss.{key} is {value}, expected a number above 0"))),
         };
+        let finite = |key: &str, value: f64| match value.is_finite() {
+            true => Ok(()),
+            false => Err(Error::Config(format!("loss.{key} is {value}, expected a finite number"))),
+        };
         let some_centres = |centres: usize| match centres {
             0 => Err(Error::Config("loss.centres is 0, expected at least 1".into())),
             _ => Ok(()),
@@ -120,12 +121,17 @@ impl ProxyLossConfig {
         match self {
             Self::ProxyAnchor(config) => {
                 positive("alpha_positive", config.alpha_positive)?;
-                positive("alpha_negative", config.alpha_negative)
+                positive("alpha_negative", config.alpha_negative)?;
+                finite("delta_positive", config.delta_positive)?;
+                finite("delta_negative", config.delta_negative)
             }
             Self::ProxyNca(config) => positive("scale", config.scale),
             Self::ProxyNcaPlusPlus(config) => positive("temperature", config.temperature),
             Self::NormalizedSoftmax(config) => positive("temperature", config.temperature),
-            Self::CosFace(config) => positive("scale", config.scale),
+            Self::CosFace(config) => {
+                finite("margin", config.margin)?;
+                positive("scale", config.scale)
+            }
             Self::ArcFace(config) => {
                 if !(0.0..=std::f64::consts::PI).contains(&config.margin) {
                     return Err(Error::Config(format!("loss.margin is {}, expected an angle of 0 to π radians", config.margin)));
@@ -137,6 +143,7 @@ impl ProxyLossConfig {
                 if !(config.tau.is_finite() && config.tau >= 0.0) {
                     return Err(Error::Config(format!("loss.tau is {}, expected a number that is not negative", config.tau)));
                 }
+                finite("margin", config.margin)?;
                 positive("lambda", config.lambda)?;
                 positive("gamma", config.gamma)
             }

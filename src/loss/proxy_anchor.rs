@@ -95,14 +95,11 @@ fn positive_weights(labels: &[usize], classes: usize, mean: PositiveMean) -> Ten
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{DType, Device};
+    use crate::loss::ProxyLossConfig;
+    use crate::loss::tests::{Rows, check, cosine};
+    use burn::tensor::Device;
 
-    fn cosine(a: &[f64], b: &[f64]) -> f64 {
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-    }
-
-    fn oracle(x: &[[f64; 2]], labels: &[usize], proxies: &[[f64; 2]], config: &ProxyAnchorConfig) -> f64 {
+    fn oracle(x: &Rows, labels: &[usize], proxies: &Rows, config: &ProxyAnchorConfig) -> f64 {
         let (mut positive, mut present, mut negative) = (0.0, 0.0, 0.0);
         for (class, proxy) in proxies.iter().enumerate() {
             let (mut own, mut others) = (1.0, 1.0);
@@ -127,24 +124,28 @@ mod tests {
     }
 
     #[test]
-    fn agrees_with_the_formula_written_as_loops_even_where_exponentials_overflow_single_precision() {
-        let x = [[1.0, 0.2], [-0.5, 1.0], [0.3, -2.0], [1.5, 0.1]];
-        let labels = [0, 1, 0, 2];
-        let proxies = [[-1.0, 0.3], [0.2, 1.0], [1.0, 1.0], [0.4, -1.0]];
+    fn agrees_with_the_formula_written_as_loops() {
         for positive_mean in [PositiveMean::Classes, PositiveMean::Rows] {
-            let config = ProxyAnchorConfig { alpha_positive: 200.0, alpha_negative: 100.0, positive_mean, ..Default::default() };
-            let expected = oracle(&x, &labels, &proxies, &config);
-            for dtype in [DType::F32, DType::F64] {
-                let device = Device::default().autodiff();
-                let loss =
-                    ProxyAnchor { proxies: Param::from_tensor(Tensor::from_data(proxies, (&device, dtype))), config: config.clone() };
-                let batch = Tensor::<2>::from_data(x, (&device, dtype)).require_grad();
-                let value = loss.forward(batch.clone(), &labels);
-                let gradient = batch.grad(&value.backward()).unwrap().abs().max().into_scalar::<f64>();
-                let value = value.into_scalar::<f64>();
-                assert!((value - expected).abs() < 1e-5 * expected, "{value} is not {expected}");
-                assert!(gradient.is_finite() && gradient > 0.0);
-            }
+            let config = ProxyAnchorConfig { alpha_positive: 4.0, alpha_negative: 3.0, positive_mean, ..Default::default() };
+            check(&ProxyLossConfig::ProxyAnchor(config.clone()), |x, labels, proxies| oracle(x, labels, proxies, &config));
         }
+    }
+
+    #[test]
+    fn exponentials_that_overflow_single_precision_do_no_harm() {
+        let x = [[1.0, 0.2], [-0.5, 1.0], [0.3, -2.0], [1.5, 0.1]];
+        let proxies = [[-1.0, 0.3], [0.2, 1.0], [1.0, 1.0], [0.4, -1.0]];
+        let labels = [0, 1, 0, 2];
+        let config = ProxyAnchorConfig { alpha_positive: 200.0, alpha_negative: 100.0, ..Default::default() };
+        let rows = |rows: [[f64; 2]; 4]| rows.map(Vec::from).to_vec();
+        let expected = oracle(&rows(x), &labels, &rows(proxies), &config);
+        let device = Device::default().autodiff();
+        let loss = ProxyAnchor { proxies: Param::from_tensor(Tensor::from_data(proxies, &device)), config };
+        let batch = Tensor::<2>::from_data(x, &device).require_grad();
+        let value = loss.forward(batch.clone(), &labels);
+        let gradient = batch.grad(&value.backward()).unwrap().abs().max().into_scalar::<f64>();
+        let value = value.into_scalar::<f64>();
+        assert!((value - expected).abs() < 1e-5 * expected, "{value} is not {expected}");
+        assert!(gradient.is_finite() && gradient > 0.0);
     }
 }

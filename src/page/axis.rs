@@ -67,6 +67,11 @@ impl Placed {
         Self { scale, low, high, from, to }
     }
 
+    /// Whether a number can be shown.
+    pub(super) fn holds(&self, value: f64) -> bool {
+        value.is_finite() && (self.scale == Scale::Linear || value > 0.0)
+    }
+
     /// The place of a number; outside numbers are moved to the nearer end.
     pub(super) fn place(&self, value: f64) -> f64 {
         let along = match self.scale {
@@ -103,6 +108,14 @@ impl Placed {
         let last = (self.high / step + 1e-9).floor() as i64;
         let text = |value: f64| if step >= 1000.0 { short(value) } else { decimal(value, places) };
         (first..=last).map(|number| number as f64 * step).map(|value| (value, text(if value == 0.0 { 0.0 } else { value }))).collect()
+    }
+}
+
+/// A number to four decimals, or to three digits where those would leave nothing of it.
+pub(super) fn precise(value: f64) -> String {
+    match value.abs() {
+        tiny if tiny < 1e-3 && tiny > 0.0 => format!("{value:.2e}").replace('-', "−"),
+        _ => decimal(value, 4),
     }
 }
 

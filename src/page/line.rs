@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::axis::{Axis, Placed, horizontal, short, vertical};
+use super::axis::{Axis, Placed, horizontal, precise, short, vertical};
 use super::{Html, at, escape, figure, legend, series};
 
 const SIZE: [f64; 2] = [640.0, 304.0];
@@ -18,7 +18,7 @@ const MARKED: usize = 40;
 pub struct Line {
     /// What it is.
     pub name: String,
-    /// (x, y), by ascending x. What is not finite leaves a gap.
+    /// (x, y), by ascending x. What is not finite, or has no place on a logarithmic axis, leaves a gap.
     pub points: Vec<(f64, f64)>,
     /// Lower and upper end of an interval for each point; empty for none.
     pub band: Vec<(f64, f64)>,
@@ -50,6 +50,7 @@ pub fn lines(chart: &Lines) -> Html {
     let bands = chart.series.iter().flat_map(|line| line.band.iter().flat_map(|&(low, high)| [low, high]));
     let x = Placed::new(&chart.x, points().map(|point| point.0), LEFT, RIGHT);
     let y = Placed::new(&chart.y, points().map(|point| point.1).chain(bands), BOTTOM, TOP);
+    let has_place = |point: &&(f64, f64)| x.holds(point.0) && y.holds(point.1);
     let mut content = horizontal(&chart.x, &x, TOP, BOTTOM) + &vertical(&chart.y, &y, LEFT, RIGHT);
     for (number, line) in chart.series.iter().enumerate() {
         let class = series(number);
@@ -60,19 +61,19 @@ pub fn lines(chart: &Lines) -> Html {
             let outline = upper.chain(lower).collect::<Vec<_>>().join("L");
             let _infallible = writeln!(content, "<path class=\"band {class}\" d=\"M{outline}Z\"/>");
         }
-        for part in line.points.split(|point| !point.0.is_finite() || !point.1.is_finite()).filter(|part| !part.is_empty()) {
+        for part in line.points.split(|point| !has_place(&point)).filter(|part| !part.is_empty()) {
             let path = part.iter().map(place).collect::<Vec<_>>().join("L");
             let _infallible = writeln!(content, "<path class=\"line {class}\" d=\"M{path}\"/>");
         }
         if line.points.len() <= MARKED {
-            for (a, b) in line.points.iter().filter(|point| point.0.is_finite() && point.1.is_finite()) {
+            for (a, b) in line.points.iter().filter(has_place) {
                 let _infallible = writeln!(
                     content,
                     "<circle class=\"mark {class}\" cx=\"{}\" cy=\"{}\" r=\"3.5\"><title>{}: {} at {}</title></circle>",
                     at(x.place(*a)),
                     at(y.place(*b)),
                     escape(&line.name),
-                    super::decimal(*b, 4),
+                    precise(*b),
                     short(*a)
                 );
             }
@@ -80,7 +81,7 @@ pub fn lines(chart: &Lines) -> Html {
     }
     let ends = chart.series.iter().filter_map(|line| {
         let last = line.points.last()?;
-        Some(format!("{} ends at {}", line.name, super::decimal(last.1, 4)))
+        Some(format!("{} ends at {}", line.name, precise(last.1)))
     });
     let description = format!("{}: {} over {}. {}", chart.title, chart.y.label, chart.x.label, ends.collect::<Vec<_>>().join("; "));
     figure(&chart.title, &description, &legend(chart.series.iter().map(|line| line.name.as_str())), SIZE, "chart", &content)
@@ -98,6 +99,14 @@ mod tests {
             assert_eq!(drawn.matches(&format!("class=\"line {class}\"")).count(), 1, "{class}");
         }
         assert!(drawn.contains("<li class=\"s1 dashed\">7</li>"));
+    }
+
+    #[test]
+    fn small_numbers_keep_their_digits_and_zero_has_no_place_on_a_logarithmic_axis() {
+        let series = vec![Line::new("pull", vec![(0.0, 1.93e-5), (1.0, 0.0), (2.0, 1.6e-4), (3.0, 2.5e-3)])];
+        let drawn = lines(&Lines { title: String::new(), x: Axis::linear("x"), y: Axis::logarithmic("y"), series }).markup().to_owned();
+        assert!(drawn.contains("pull: 1.93e−5 at 0") && drawn.contains("pull: 0.0025 at 3"), "{drawn}");
+        assert_eq!((drawn.matches("class=\"line").count(), drawn.matches("<circle").count()), (2, 3));
     }
 
     #[test]

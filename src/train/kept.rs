@@ -63,7 +63,7 @@ impl Kept {
         let gib = (pictures * (1 + views) * width * 4) as f64 / f64::from(1u32 << 30);
         if gib > config.train.cache_gib {
             observe(Event::Note(format!(
-                "the frozen part's results would take {gib:.1} GiB, more than train.cache_gib: computed in every step"
+                "the features of {pictures} pictures would take {gib:.1} GiB, more than train.cache_gib: computed whenever they are needed"
             )));
             return Ok(None);
         }
@@ -164,7 +164,7 @@ fn compute(
     if of == 0 {
         return Ok(());
     }
-    observe(Event::Note(format!("frozen part: {of} views of pictures to compute, once for this and all later runs")));
+    observe(Event::Note(format!("features: {of} views of pictures to compute, once for this and all later runs")));
     let mut batches = Vec::new();
     for group in missing {
         for view in group.views.clone() {

@@ -34,12 +34,12 @@ pub struct Metrics {
     pub validation_frozen: Option<Figures>,
     /// The best epoch, zero-based; none when no epoch was better than the pre-trained encoder before training.
     pub best_epoch: Option<usize>,
-    /// Seconds of training and validation.
+    /// Seconds of training and validation, without what comes before the first step and after the last.
     pub seconds: f64,
-    /// Seconds of processor time of the process that ended the run.
+    /// Seconds of processor time of the process that ended the run, from its start to the end of training.
     #[serde(default)]
     pub cpu_seconds: f64,
-    /// The most memory that this process held, in GiB.
+    /// The most memory that this process held until then, in GiB.
     #[serde(default)]
     pub peak_memory_gib: f64,
 }

@@ -265,6 +265,7 @@ fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, obser
         checkpoint::save(folder, "last", header, &learner)?;
     }
 
+    let (seconds, cost) = (spent(seconds), Cost::so_far());
     let best_epoch = best.map_or(Some(config.train.epochs - 1), |best| best.epoch);
     let chosen = checkpoint::find(folder, "best").ok_or_else(|| Error::Data(format!("{}: no best checkpoint", folder.display())))?;
     let chosen = checkpoint::restore_encoder(&chosen, untrained.clone())?.valid();
@@ -276,7 +277,6 @@ fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, obser
     };
     let (frozen, before_test) =
         self::before(&base, &untrained.valid(), test, config, observe)?.map(|before| before.figures()).unwrap_or_default();
-    let cost = Cost::so_far();
     let metrics = Metrics {
         measured_on,
         seen_classes: test.dataset.classes.iter().any(|class| classes.contains(class)),
@@ -287,7 +287,7 @@ fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, obser
         frozen,
         validation_frozen: before.and_then(|before| before.figures().0),
         best_epoch,
-        seconds: spent(seconds),
+        seconds,
         cpu_seconds: cost.cpu_seconds,
         peak_memory_gib: cost.peak_bytes / f64::from(1u32 << 30),
     };
@@ -318,16 +318,28 @@ fn before(base: &Base, untrained: &Encoder, part: &Part, config: &RunConfig, obs
 /// Takes a run folder for this process: a new one, which is said, or, to resume, one with this very configuration.
 fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<(File, bool)> {
     fs::create_dir_all(folder).at(folder)?;
+    let configured = folder.join("config.toml");
+    if !configured.exists() {
+        let ours = |name: &std::ffi::OsStr| [".lock", ".config.toml", "config.toml"].iter().any(|own| name == *own);
+        let foreign = fs::read_dir(folder).at(folder)?.filter_map(|entry| entry.ok()).find(|entry| !ours(&entry.file_name()));
+        if let Some(entry) = foreign {
+            let problem = format!("{} is not empty ({:?}) and holds no run; choose another --out", folder.display(), entry.file_name());
+            return Err(Error::Config(problem));
+        }
+    }
     let path = folder.join(".lock");
     let lock = File::create(&path).at(&path)?;
     lock.try_lock().map_err(|error| match error {
         fs::TryLockError::WouldBlock => Error::Busy(folder.to_owned()),
         fs::TryLockError::Error(problem) => Error::Io { path, problem },
     })?;
-    let path = folder.join("config.toml");
-    let is_new = !path.exists();
-    if !is_new {
-        let found = RunConfig::load(&path)?;
+    let is_new = !configured.exists();
+    if is_new {
+        let partial = folder.join(".config.toml");
+        fs::write(&partial, config.to_toml()).at(&partial)?;
+        fs::rename(&partial, &configured).at(&configured)?;
+    } else {
+        let found = RunConfig::load(&configured)?;
         if let Some(difference) = config.difference(&found) {
             return Err(Error::Config(format!("{} holds a run with another configuration: {difference}", folder.display())));
         }
@@ -335,16 +347,6 @@ fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<(File, bool)
             let problem = format!("{} already holds this run: add --resume to go on with it, or choose another --out", folder.display());
             return Err(Error::Config(problem));
         }
-    } else {
-        let ours = |name: &std::ffi::OsStr| name == ".lock" || name == ".config.toml";
-        let foreign = fs::read_dir(folder).at(folder)?.filter_map(|entry| entry.ok()).find(|entry| !ours(&entry.file_name()));
-        if let Some(entry) = foreign {
-            let problem = format!("{} is not empty ({:?}) and holds no run; choose another --out", folder.display(), entry.file_name());
-            return Err(Error::Config(problem));
-        }
-        let partial = folder.join(".config.toml");
-        fs::write(&partial, config.to_toml()).at(&partial)?;
-        fs::rename(&partial, &path).at(&path)?;
     }
     Ok((lock, is_new))
 }

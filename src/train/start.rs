@@ -10,8 +10,8 @@ use crate::config::RunConfig;
 use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::evaluate::Retrieval;
+use crate::evaluate::spectrum::Spectrum;
 use crate::layers::{Initializer, Linear};
-use crate::pca::principal_components;
 
 /// A new encoder, its backbone with the weights that the configuration names.
 ///
@@ -45,8 +45,7 @@ pub fn with_head(mut encoder: Encoder, base: &Base, train: &Part, config: &RunCo
     let (dim, features) = (config.encoder.dim, config.encoder.backbone.features());
     let device = encoder.projection.weight.val().device();
     let rows = base.features(train, observe)?;
-    let components = principal_components(&rows, features, dim, &config.device.open())?;
-    let (weight, bias) = components.projection();
+    let (weight, bias) = Spectrum::of(&rows, features)?.projection(dim);
     encoder.projection = Linear {
         weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight, [dim, features]), &device)),
         bias: Param::from_tensor(Tensor::from_data(TensorData::new(bias, [dim]), &device)),

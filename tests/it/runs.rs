@@ -104,6 +104,30 @@ fn ctrl_c_leaves_a_checkpoint_in_the_middle_of_an_epoch() {
     assert_eq!(metrics(&whole), metrics(&stopped));
 }
 
+/// One step over all pictures, too long for a second Ctrl-C to come too late.
+#[test]
+fn a_second_ctrl_c_ends_the_program_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let long = ["preprocess.resize=64", "preprocess.crop=64", "sampler.batch_size=600", "train.epochs=1"];
+    let child = train(&out, &long).spawn().unwrap();
+    let begun = out.join("journal.jsonl");
+    let started = Instant::now();
+    while std::fs::metadata(&begun).map_or(0, |file| file.len()) == 0 && started.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..2 {
+        // SAFETY: as above.
+        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{message}");
+    assert!(message.contains("again stops at once") && !message.contains("--resume"), "{message}");
+    succeed(&out, &[&long[..], &["--resume"]].concat());
+}
+
 #[test]
 fn without_dada_the_plain_loss_is_trained_and_the_journal_shows_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,4 +228,5 @@ fn a_run_folder_is_not_overwritten_nor_shared() {
     std::fs::write(folder.path().join("precious"), "mine").unwrap();
     assert!(refused(train(folder.path(), &[])).contains("not empty"));
     assert_eq!(std::fs::read_to_string(folder.path().join("precious")).unwrap(), "mine");
+    assert!(!folder.path().join(".lock").exists(), "a folder that is refused is left as it was");
 }
