@@ -145,10 +145,10 @@ pub(super) fn horizontal(axis: &Axis, placed: &Placed, top: f64, bottom: f64) ->
             "<path class=\"grid\" d=\"M{x} {}V{}\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
             at(top),
             at(bottom),
-            at(bottom + 18.0)
+            at(bottom + 21.0)
         );
     }
-    let (x, y) = (at((placed.from + placed.to) / 2.0), at(bottom + 38.0));
+    let (x, y) = (at((placed.from + placed.to) / 2.0), at(bottom + 42.0));
     text + &format!("<text class=\"label\" x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{}</text>\n", escape(&axis.label))
 }
 

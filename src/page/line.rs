@@ -5,11 +5,11 @@ use std::fmt::Write;
 use super::axis::{Axis, Placed, horizontal, precise, short, vertical};
 use super::{Html, at, escape, figure, legend, series};
 
-const SIZE: [f64; 2] = [640.0, 304.0];
-const LEFT: f64 = 52.0;
+const SIZE: [f64; 2] = [640.0, 316.0];
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 626.0;
-const TOP: f64 = 24.0;
-const BOTTOM: f64 = 258.0;
+const TOP: f64 = 32.0;
+const BOTTOM: f64 = 266.0;
 /// Up to this many points are marked, with their numbers under the pointer.
 const MARKED: usize = 40;
 
