@@ -110,7 +110,12 @@ impl RunConfig {
             switch_variants(&mut table, layer)?;
             merge(&mut table, layer, "")?;
         }
-        Self::from_table(table)
+        let mut config = Self::from_table(table)?;
+        // Where a layer had chosen another loss in between, the defaults of its own came with this one.
+        if config.dada.mode == Recipe::Compat && last("loss", "positive_mean").is_none() {
+            average_over_rows(&mut config.loss.kind);
+        }
+        Ok(config)
     }
 
     /// Reads a complete configuration, such as a run folder's.
@@ -136,9 +141,7 @@ impl RunConfig {
             config.dada.mix.draw = Draw::Batch;
             config.optimizer.decay = Decay::Coupled;
             config.optimizer.discriminators.learning_rate = 5e-4;
-            if let ProxyLossConfig::ProxyAnchor(loss) = &mut config.loss.kind {
-                loss.positive_mean = PositiveMean::Rows;
-            }
+            average_over_rows(&mut config.loss.kind);
         }
         config
     }
@@ -198,9 +201,14 @@ impl RunConfig {
         self.encoder.backbone.check_size(self.preprocess.crop as usize)
     }
 
+    /// Every value by its full key.
+    pub fn values(&self) -> Vec<(String, Value)> {
+        flatten(&self.to_table())
+    }
+
     /// The first key in which another run's configuration differs, unless it cannot matter to the result.
     pub fn difference(&self, other: &Self) -> Option<String> {
-        let (ours, theirs) = (flatten(&self.to_table()), flatten(&other.to_table()));
+        let (ours, theirs) = (self.values(), other.values());
         let matters = |key: &str| !["train.loader_threads", "train.cache"].contains(&key);
         let differs = |(key, value): &&(String, Value)| matters(key) && !theirs.contains(&((*key).clone(), (*value).clone()));
         let (key, value) = ours.iter().find(differs)?;
@@ -224,6 +232,13 @@ impl RunConfig {
     fn warm_ups(&self) -> usize {
         // The discriminators' warm-up counts without DADA too: "everything else equal" includes the schedule.
         self.train.warmup_epochs.max(self.dada.d_warmup_epochs)
+    }
+}
+
+/// Proxy-Anchor as DADA's released code has it.
+fn average_over_rows(loss: &mut ProxyLossConfig) {
+    if let ProxyLossConfig::ProxyAnchor(loss) = loss {
+        loss.positive_mean = PositiveMean::Rows;
     }
 }
 
@@ -302,6 +317,12 @@ mod tests {
         assert_eq!(config.dada.category.discriminator.hidden, [512, 128]);
         assert_eq!(config.optimizer.discriminators.learning_rate, 5e-4);
         assert_eq!(resolve(&[]).unwrap().dada.domain.discriminator.norm, Norm::BatchJoint);
+        let mean = |settings: &[&str]| match resolve(&[&["dada.mode=compat"], settings].concat()).unwrap().loss.kind {
+            ProxyLossConfig::ProxyAnchor(loss) => loss.positive_mean,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(mean(&["loss.name=soft-triple", "loss.name=proxy-anchor"]), PositiveMean::Rows);
+        assert_eq!(mean(&["loss.positive_mean=classes"]), PositiveMean::Classes);
     }
 
     #[test]

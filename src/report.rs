@@ -149,13 +149,13 @@ fn terms(curves: &Curves, dada: &DadaConfig) -> Vec<Html> {
     vec![beside(charts.into_iter().chain([pulls("embeddings"), pulls("proxies")]).flatten())]
 }
 
-/// Labelling risk, discrepancy and their sum: the terms that bound the risk on mixtures.
+/// Labelling risk, discrepancy and their sum, and what they bound: the risk on mixtures.
 fn bound(curves: &Curves) -> Option<Html> {
     let (risk, discrepancy) = (curves.get("terms/risk")?, curves.get("terms/discrepancy")?);
     let mut with_sum = curves.clone();
     let sum = risk.iter().zip(discrepancy).map(|(risk, discrepancy)| (risk.0, risk.1 + discrepancy.1));
     with_sum.insert("sum".to_owned(), sum.collect());
-    let named = [("L_s", "terms/risk"), ("L_dis", "terms/discrepancy"), ("L_s + L_dis", "sum")];
+    let named = [("L_s", "terms/risk"), ("L_dis", "terms/discrepancy"), ("L_s + L_dis", "sum"), ("L_s on mixtures", "terms/mixture_risk")];
     chart("Risk and divergence", Axis::linear("value"), &named, &with_sum)
 }
 

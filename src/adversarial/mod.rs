@@ -163,6 +163,10 @@ impl DadaConfig {
                            output is over all classes";
             return Err(Error::Config(problem.into()));
         }
+        if self.mix.append_proxies && self.mix.mode == MixMode::Nothing {
+            let problem = "dada.mix.append_proxies needs a mixed domain: dada.mix.mode other than \"nothing\"";
+            return Err(Error::Config(problem.into()));
+        }
         if self.update == Update::Alternating && self.d_steps == 0 {
             let problem =
                 "dada.update = \"alternating\" needs dada.d_steps of 1 or more (3 as released), or the discriminators never learn";

@@ -91,6 +91,8 @@ pub struct Terms {
     pub risk: Option<Tensor<1>>,
     /// L_dis, `[1]`
     pub discrepancy: Option<Tensor<1>>,
+    /// Logits of the mixtures that L_dis is of, without gradients, and their classes among the judged ones.
+    mixtures: Option<(Tensor<2>, Vec<usize>)>,
 }
 
 impl Terms {
@@ -111,7 +113,7 @@ impl Terms {
             true => Tensor::cat(vec![mixtures, directions.clone()], 0),
             false => mixtures,
         };
-        let mut terms = Self { domain: None, confusion: None, domain_accuracy: None, risk: None, discrepancy: None };
+        let mut terms = Self { domain: None, confusion: None, domain_accuracy: None, risk: None, discrepancy: None, mixtures: None };
         if let Some(judge) = &judges.domain {
             let [samples, directions] = [&samples, &directions].map(|domain| pass_on(domain.clone(), reach.domain));
             let logits = match config.mix.mode {
@@ -143,17 +145,25 @@ impl Terms {
             };
             let [mut of_samples, mut of_mixtures] = judged(reach.risk, &mut draws.dropout);
             terms.risk = Some(cross_entropy(of_samples.clone(), &labels) * 2.0);
-            if reach.discrepancy != reach.risk {
+            if reach.discrepancy != reach.risk && config.category.discrepancy_weight != 0.0 {
                 // The same logits, by the same masks, with other gradients.
                 [of_samples, of_mixtures] = judged(reach.discrepancy, &mut again);
             }
+            let mut of_classes = labels;
             if config.mix.append_proxies && config.mix.mode != MixMode::Nothing {
                 // Each sample against its mixture, and against its proxy.
                 of_samples = Tensor::cat(vec![of_samples.clone(), of_samples], 0);
+                of_classes.extend_from_within(..);
             }
+            terms.mixtures = Some((of_mixtures.clone().detach(), of_classes));
             terms.discrepancy = config.category.discrepancy.measure(of_samples, of_mixtures);
         }
         terms
+    }
+
+    /// The labelling risk on mixtures, as L_s is that on samples, `[1]`: what L_s and the discrepancy together bound. Nothing learns by it.
+    pub fn mixture_risk(&self) -> Option<Tensor<1>> {
+        self.mixtures.as_ref().map(|(logits, labels)| cross_entropy(logits.clone(), labels) * 2.0)
     }
 
     /// What the discriminators minimise, `[1]`; nothing if both levels are off.

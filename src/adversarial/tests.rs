@@ -193,3 +193,19 @@ fn ramps_scale_what_encoder_and_proxies_minimise_and_nothing_else() {
     assert!((value(Ramps { domain: 0.5, category: 0.25 }) - expected).abs() < 1e-12);
     assert!(terms.for_encoder(config, Ramps { domain: 0.0, category: 0.0 }).is_none());
 }
+
+#[test]
+fn the_risk_on_mixtures_is_that_of_their_classes() {
+    for appended in [false, true] {
+        let mut config = plain();
+        config.mix.append_proxies = appended;
+        let world = World::new(config);
+        let draws = Draws::new(&world.config.mix, LABELS.len(), World::draws());
+        let mut vectors = vec![normalize(world.mixtures(&draws.category))];
+        vectors.extend(appended.then(|| normalize(world.proxies.clone())));
+        let labels = LABELS.repeat(vectors.len());
+        let logits = world.logits(world.judges.category.as_ref().unwrap(), Tensor::cat(vectors, 0), None);
+        let found = scalar(world.terms(&world.judges, Reach::WHOLE).mixture_risk());
+        assert!((found - 2.0 * cross_entropy(logits, &labels).into_scalar::<f64>()).abs() < 1e-9);
+    }
+}

@@ -1,7 +1,7 @@
 //! `dada compare`
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -38,7 +38,8 @@ pub struct Arguments {
     /// Seeds, such as 0..5 or 0,3,7; runs are paired by seed
     #[arg(long, default_value = "0..5")]
     seeds: String,
-    /// Divides the training classes into so many folds; seed s validates on fold s modulo this [default: the configuration's validation classes]
+    /// Divides the training classes into so many folds; seed s leaves out fold s modulo this, which its arms are compared on [default: the
+    /// configuration's validation classes, and compared on its test classes]
     #[arg(long, value_name = "K")]
     folds: Option<usize>,
     /// Runs at once, each with its share of the cores
@@ -47,9 +48,9 @@ pub struct Arguments {
     /// What the table shows
     #[arg(long, value_name = "METRIC,…", value_delimiter = ',', default_values = ["recall@1", "map@r"])]
     metrics: Vec<String>,
-    /// Folder for all runs and the tables; runs in it that are done are not made again
+    /// Folder for all runs and the tables; runs in it that are done are not made again [default: runs/compare-NAME, with the preset's name]
     #[arg(long)]
-    out: PathBuf,
+    out: Option<PathBuf>,
 }
 
 /// Compares.
@@ -58,11 +59,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(path) => config::read_layer(path)?,
         None => toml::from_str(EMOJI).context("the embedded configuration")?,
     };
-    let arms = match arguments.preset {
+    let mut arms = match arguments.preset {
         Some(preset) => preset.arms(&grid::resolve(&base, &arguments.settings)?.loss),
         None if arguments.arm.is_empty() => grid::arms(&arguments.vary)?,
         None => grid::named(&arguments.arm)?,
     };
+    if arguments.settings.iter().any(|setting| setting.starts_with("loss.weight")) {
+        // Of a preset's losses each has a weight of its own, unless one is given for all.
+        arms.iter_mut().for_each(|arm| arm.settings.retain(|setting| arguments.preset.is_none() || !setting.starts_with("loss.weight")));
+    }
+    let out = arguments.out.clone().unwrap_or_else(|| default_folder(arguments));
     let seeds = grid::seeds(&arguments.seeds)?;
     if arguments.folds.is_some_and(|folds| folds < 2) {
         bail!("--folds is {}, expected at least 2", arguments.folds.unwrap_or_default());
@@ -74,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     grid::check_settings(arguments.settings.iter().chain(arms.iter().flat_map(|arm| &arm.settings)), arguments.folds)?;
     let (arms, left_out) = grid::distinct(arms, arguments.preset.is_some(), |arm| grid::resolve(&base, &settings(arm, seeds[0])))?;
     left_out.iter().for_each(|told| eprintln!("{told}"));
-    let folder = |arm: &Arm| run::folder(&arguments.out, arm, seeds[0]);
+    let folder = |arm: &Arm| run::folder(&out, arm, seeds[0]);
     if let Some((_, arm)) = arms.iter().enumerate().find(|(at, arm)| arms[..*at].iter().any(|other| folder(other) == folder(arm))) {
         bail!("arm {:?} would have the folder of an earlier one, {}: choose another name", arm.title(), folder(arm).display());
     }
@@ -86,18 +92,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     // An interrupted run stops by itself, with a checkpoint; only then does this program.
     let stop = interrupt::listen()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
+    fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     // Seed by seed, so that a comparison that is cut short has whole pairs.
     let wanted: Vec<(u64, usize)> = seeds.iter().flat_map(|&seed| (0..arms.len()).map(move |arm| (seed, arm))).collect();
     let threads = run::threads_each(arguments.jobs);
     let make = |number: usize, &(seed, arm): &(u64, usize)| -> Result<Run> {
         let (index, arm) = (arm, &arms[arm]);
         eprintln!("{}/{}  {}  seed {seed}", number + 1, wanted.len(), arm.title());
-        let folder = run::folder(&arguments.out, arm, seed);
+        let folder = run::folder(&out, arm, seed);
         let config = grid::resolve(&base, &settings(arm, seed))?;
         let metrics = run::make(&program, &config, threads, &folder)?;
-        let run = Run { arm: index, seed, folder, metrics };
-        let shown = arguments.metrics.iter().filter_map(|name| table::figures(&run).get(name).map(|value| format!("{name} {value:.4}")));
+        let run = Run { arm: index, seed, folder, metrics, on_fold: arguments.folds.is_some() };
+        let shown = arguments.metrics.iter().filter_map(|name| run.figures().get(name).map(|value| format!("{name} {value:.4}")));
         eprintln!("    {}  seed {seed}  {}  {:.1} s", arm.title(), shown.collect::<Vec<_>>().join("  "), run.metrics.seconds);
         Ok(run)
     };
@@ -111,8 +117,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let rows = table::rows(&arms, &runs, &arguments.metrics)?;
     let made = format!("dada {}", std::env::args().skip(1).map(quoted).collect::<Vec<_>>().join(" "));
-    table::write(&arguments.out, &format!("`{made}`"), &rows, &arms, &runs)?;
-    page::page(&made, &rows, &arms, &runs)?.write(&arguments.out.join("comparison.html"))?;
+    table::write(&out, &format!("`{made}`"), &rows, &arms, &runs)?;
+    page::page(&made, &rows, &arms, &runs)?.write(&out.join("comparison.html"))?;
     println!("\n{}", table::markdown(&rows));
     println!(
         "measured {}; seeds: {}; ± is the standard deviation over them, a difference is from {} on the same seed and classes",
@@ -120,8 +126,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         seeds.len(),
         grid::compared_with(&arms)
     );
-    println!("{}", arguments.out.join("comparison.html").display());
+    println!("{}", out.join("comparison.html").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// `runs/compare-NAME` and the preset's name, the same whenever the command is: it goes on with what is there.
+fn default_folder(arguments: &Arguments) -> PathBuf {
+    let stem = arguments.config.as_deref().and_then(Path::file_stem).map_or("emoji".into(), |stem| stem.to_string_lossy());
+    let preset = arguments.preset.map_or(String::new(), |preset| format!("-{}", preset.name()));
+    PathBuf::from("runs").join(format!("compare-{stem}{preset}"))
 }
 
 /// An argument as a shell takes it, so that the command in the tables can be run again.

@@ -2,7 +2,7 @@
 
 use super::grid::{Arm, compared_with};
 use super::run::Run;
-use super::table::{Row, figures, measured};
+use super::table::{Row, measured};
 use crate::error::Result;
 use crate::page::{Axis, Html, Interval, Line, Lines, Page, beside, decimal, intervals, lines, table};
 use crate::report::{Curves, curves};
@@ -18,7 +18,7 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
     let other = compared_with(arms);
 
     let of = |arm: usize, metric: &str| -> Vec<f64> {
-        runs.iter().filter(|run| run.arm == arm).map(|run| figures(run).get(metric).copied().unwrap_or(f64::NAN)).collect()
+        runs.iter().filter(|run| run.arm == arm).map(|run| run.figures().get(metric).copied().unwrap_or(f64::NAN)).collect()
     };
     let before = rows.len() - arms.len();
     let charts = metrics.iter().enumerate().map(|(at, metric)| {

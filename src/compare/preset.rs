@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
+use toml::Value;
+
 use super::grid::Arm;
+use crate::config::{RunConfig, parse_setting};
 use crate::error::{Error, Result};
 use crate::loss::{LossConfig, ProxyLossConfig};
 
@@ -39,20 +42,22 @@ const PRESETS: [(&str, Preset); 7] = [
 const LOSSES: [&str; 8] =
     ["proxy-anchor", "proxy-nca", "proxy-nca++", "normalized-softmax", "cosface", "arcface", "soft-triple", "potential-field"];
 
-/// The method as released, also where the configuration sets what `dada.mode` leaves to it. The weights are those of most released
-/// configurations.
-const COMPAT: [&str; 10] = [
-    "dada.mode=compat",
-    "optimizer.discriminators.learning_rate=5e-4",
-    "dada.update=alternating",
-    "dada.d_steps=3",
-    "dada.domain.weight=0.99",
-    "dada.domain.generator_weight=0.99",
-    "dada.domain.hidden=[512]",
-    "dada.category.weight=0.01",
-    "dada.category.discrepancy_weight=0.01",
-    "dada.category.hidden=[512,128]",
-];
+/// What the configuration of the data decides, not the method.
+const OF_THE_DATA: [&str; 4] = ["dada.enabled", "dada.mix.alpha", "dada.mix.beta", "dada.d_warmup_epochs"];
+
+/// The method as released, whatever the configuration sets: every key that `dada.mode` gives a default of its own, and all of `[dada]` but what
+/// the data decide. The weights are those of most released configurations.
+fn compat(configured: &LossConfig) -> Vec<String> {
+    let corrected = RunConfig::default().values();
+    let mode = parse_setting("dada.mode=compat").expect("a setting");
+    let released = RunConfig::resolve(&[mode]).expect("the defaults of a mode are a configuration").values();
+    let is_own = |(key, value): &(String, Value)| match key.as_str() {
+        key if key.starts_with("loss.") => matches!(configured.kind, ProxyLossConfig::ProxyAnchor(_)) && key == "loss.positive_mean",
+        key if key.starts_with("dada.") => !OF_THE_DATA.contains(&key),
+        _ => !corrected.contains(&(key.clone(), value.clone())),
+    };
+    released.into_iter().filter(is_own).map(|(key, value)| format!("{key}={value}")).collect()
+}
 
 impl FromStr for Preset {
     type Err = Error;
@@ -67,6 +72,11 @@ impl FromStr for Preset {
 }
 
 impl Preset {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        PRESETS.iter().find(|(_, preset)| *preset == self).expect("every preset has a name").0
+    }
+
     /// Its arms, for a configuration with this loss.
     pub fn arms(self, configured: &LossConfig) -> Vec<Arm> {
         let named = |list: &[(&str, &[&str])]| {
@@ -75,8 +85,9 @@ impl Preset {
                 settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
                 against: 0,
             };
-            list.iter().map(arm).collect()
+            list.iter().map(arm).collect::<Vec<_>>()
         };
+        let as_released = || [Arm { name: "compat".to_owned(), settings: compat(configured), against: 0 }];
         match self {
             Self::Ablation => named(&[
                 ("none", &["dada.enabled=false"]),
@@ -86,8 +97,10 @@ impl Preset {
                 ("both, no mixed domain", &["dada.mix.mode=nothing"]),
                 ("all", &[]),
                 ("all and class mixup", &["train.class_mixup=true"]),
-                ("compat", &COMPAT),
-            ]),
+            ])
+            .into_iter()
+            .chain(as_released())
+            .collect(),
             Self::Deviations => named(&[
                 ("corrected", &[]),
                 (
@@ -109,8 +122,10 @@ impl Preset {
                     "category discriminator with hidden layers",
                     &["dada.category.hidden=[512,128]", "optimizer.discriminators.learning_rate=5e-4"],
                 ),
-                ("compat", &COMPAT),
-            ]),
+            ])
+            .into_iter()
+            .chain(as_released())
+            .collect(),
             Self::DiscriminatorSize => named(&[
                 ("as configured", &[]),
                 ("domain 128", &["dada.domain.hidden=[128]"]),
@@ -218,7 +233,12 @@ mod tests {
             assert_eq!((config.dada.category.weight, config.optimizer.discriminators.learning_rate), (0.01, 5e-4));
             let plain = resolve(&Table::new(), &settings(&[], compat, 0, None)).unwrap();
             let emoji = resolve(&toml::from_str(EMOJI).unwrap(), &settings(&[], compat, 0, None)).unwrap();
-            assert_eq!((emoji.dada.category, emoji.dada.domain), (plain.dada.category, plain.dada.domain));
+            assert_eq!((&emoji.dada.category, &emoji.dada.domain), (&plain.dada.category, &plain.dada.domain));
+            // A run folder's configuration has every key.
+            let whole = toml::from_str(&RunConfig::default().to_toml()).unwrap();
+            assert_eq!(resolve(&whole, &settings(&[], compat, 0, None)).unwrap(), plain);
+            let strange = "optimizer.decay = \"decoupled\"\ndada.mix = { mode = \"gated\", draw = \"row\" }\ndada.category.rank = 3";
+            assert_eq!(resolve(&toml::from_str(strange).unwrap(), &settings(&[], compat, 0, None)).unwrap(), plain);
         }
     }
 }

@@ -8,8 +8,9 @@ use std::thread;
 
 use super::grid::Arm;
 use crate::config::RunConfig;
+use crate::data::Split;
 use crate::error::{AtPath, Error, Result};
-use crate::train::Metrics;
+use crate::train::{Figures, Metrics};
 
 /// A run that is done.
 #[derive(Clone, Debug)]
@@ -22,6 +23,29 @@ pub struct Run {
     pub folder: PathBuf,
     /// What came out.
     pub metrics: Metrics,
+    /// Judged by the validation classes, which are a fold of its own, though there may be test classes.
+    pub on_fold: bool,
+}
+
+impl Run {
+    /// The figures that a comparison goes by. Where validation classes have to serve for the test, they also chose the best epoch, so that the
+    /// last epoch is the fairer judge.
+    pub fn figures(&self) -> &Figures {
+        match self.metrics.measured_on {
+            Split::Validation => &self.metrics.test_final,
+            _ if self.on_fold => &self.metrics.validation_final,
+            _ => &self.metrics.test,
+        }
+    }
+
+    /// The same before training: of pre-trained features without a projection, and of the encoder.
+    pub fn before(&self) -> (Option<&Figures>, &Figures) {
+        let metrics = &self.metrics;
+        match self.on_fold {
+            true => (metrics.validation_frozen.as_ref(), &metrics.validation_untrained),
+            false => (metrics.frozen.as_ref(), &metrics.untrained),
+        }
+    }
 }
 
 /// The run folder of one arm and seed within a comparison's folder.

@@ -41,19 +41,11 @@ pub struct Entry {
     pub difference: Option<Paired>,
 }
 
-/// The figures that a comparison goes by. Where the validation classes had to serve for the test, they also chose the best epoch, so that
-/// the last epoch is the fairer judge.
-pub fn figures(run: &Run) -> &Figures {
-    match run.metrics.measured_on {
-        Split::Validation => &run.metrics.test_final,
-        _ => &run.metrics.test,
-    }
-}
-
-/// Which epoch [`figures`] are of, and what they were measured on.
+/// Which epoch [`Run::figures`] are of, and what they were measured on.
 pub fn measured(runs: &[Run]) -> String {
-    let Some(Run { metrics, .. }) = runs.first() else { return "nothing was measured".to_owned() };
+    let Some(Run { metrics, on_fold, .. }) = runs.first() else { return "nothing was measured".to_owned() };
     match metrics.measured_on {
+        _ if *on_fold => "after the last epoch, on the fold of the training classes that each seed left out".to_owned(),
         Split::Validation => "after the last epoch, on the validation classes, since there are no test classes".to_owned(),
         _ => format!("after the epoch that was best by validation, {}", metrics.about()),
     }
@@ -68,7 +60,7 @@ pub fn rows(arms: &[Arm], runs: &[Run], metrics: &[String]) -> Result<Vec<Row>> 
     let values = |list: &[&Figures], metric: &String| -> Vec<f64> {
         list.iter().map(|figures| figures.get(metric).copied().unwrap_or(f64::NAN)).collect()
     };
-    let last = |arm: usize| -> Vec<&Figures> { of(arm).into_iter().map(figures).collect() };
+    let last = |arm: usize| -> Vec<&Figures> { of(arm).into_iter().map(Run::figures).collect() };
     let row = |name: &str, list: &[&Figures], against: Option<usize>, cost: [f64; 3]| {
         let entry = |metric: &String| {
             let found = values(list, metric);
@@ -80,11 +72,11 @@ pub fn rows(arms: &[Arm], runs: &[Run], metrics: &[String]) -> Result<Vec<Row>> 
         Ok(Row { name: name.to_owned(), figures: metrics.iter().map(entry).collect::<Result<_>>()?, seconds, cpu_seconds, memory_gib })
     };
     let mut rows = Vec::new();
-    let frozen: Option<Vec<&Figures>> = of(0).into_iter().map(|run| run.metrics.frozen.as_ref()).collect();
+    let frozen: Option<Vec<&Figures>> = of(0).into_iter().map(|run| run.before().0).collect();
     if let Some(frozen) = frozen.filter(|frozen| !frozen.is_empty()) {
         rows.push(row("(frozen features)", &frozen, Some(0), [0.0; 3])?);
     }
-    let untrained: Vec<&Figures> = of(0).into_iter().map(|run| &run.metrics.untrained).collect();
+    let untrained: Vec<&Figures> = of(0).into_iter().map(|run| run.before().1).collect();
     rows.push(row("(before training)", &untrained, Some(0), [0.0; 3])?);
     for (index, arm) in arms.iter().enumerate() {
         let runs = of(index);
@@ -140,7 +132,7 @@ pub fn write(folder: &Path, header: &str, rows: &[Row], arms: &[Arm], runs: &[Ru
     };
     save("comparison.md", format!("{header}\n\n{}", markdown(rows)))?;
     save("comparison.json", serde_json::to_string_pretty(rows).expect("rows have string keys"))?;
-    let names: Vec<&String> = runs.first().map(|run| figures(run).keys().collect()).unwrap_or_default();
+    let names: Vec<&String> = runs.first().map(|run| run.figures().keys().collect()).unwrap_or_default();
     let mut csv = String::from("arm,seed,seconds,cpu_seconds,peak_memory_gib");
     names.iter().for_each(|name| csv += &format!(",{name}"));
     for run in runs {
@@ -154,7 +146,7 @@ pub fn write(folder: &Path, header: &str, rows: &[Row], arms: &[Arm], runs: &[Ru
             metrics.peak_memory_gib
         );
         for name in &names {
-            csv += &figures(run).get(*name).map_or(",".to_owned(), |value| format!(",{value}"));
+            csv += &run.figures().get(*name).map_or(",".to_owned(), |value| format!(",{value}"));
         }
     }
     save("comparison.csv", csv + "\n")

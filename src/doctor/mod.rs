@@ -70,6 +70,7 @@ pub fn examine(patient: &Patient, seed: u64, epoch: usize) -> Finding {
     labels.iter().enumerate().for_each(|(row, &label)| _ = first.entry(label).or_insert(row));
     let distinct: Vec<f32> = first.values().flat_map(|&row| own.row(row)).copied().collect();
     let classes: Vec<usize> = first.keys().copied().collect();
+    let some_proxies: Vec<f32> = spread(proxies.rows(), ROWS).flat_map(|row| proxies.row(row)).copied().collect();
     let (effective_rank, largest_share) = spectrum(samples);
     Finding {
         mmd: mmd(samples, own),
@@ -79,13 +80,15 @@ pub fn examine(patient: &Patient, seed: u64, epoch: usize) -> Finding {
         dead: dead(patient, &classes),
         colliding: colliding(proxies, proxy_labels),
         effective_rank,
-        proxy_effective_rank: spectrum(first_rows(proxies)).0,
+        proxy_effective_rank: spectrum(Cloud { values: &some_proxies, dim: proxies.dim }).0,
         largest_share,
     }
 }
 
-fn first_rows(cloud: Cloud) -> Cloud {
-    Cloud { values: &cloud.values[..cloud.rows().min(ROWS) * cloud.dim], ..cloud }
+/// At most `most` of `count` rows, evenly spaced: of proxies, those of a class side by side, some of every class or of as many as there is room for.
+pub fn spread(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let kept = count.min(most);
+    (0..kept).map(move |place| place * count / kept)
 }
 
 fn dead(Patient { samples, labels, proxies, proxy_labels, .. }: &Patient, classes: &[usize]) -> f64 {
@@ -98,10 +101,10 @@ fn dead(Patient { samples, labels, proxies, proxy_labels, .. }: &Patient, classe
 }
 
 fn colliding(proxies: Cloud, labels: &[usize]) -> f64 {
-    // Of very many proxies the first ones stand for all: the share is estimated, and every other proxy is still compared with them.
-    let asked = proxies.rows().min(4 * ROWS);
+    // Of very many proxies some stand for all: the share is estimated, and every other proxy is still compared with them.
+    let asked: Vec<usize> = spread(proxies.rows(), 4 * ROWS).collect();
     let collides = |a: usize| (0..proxies.rows()).any(|b| labels[a] != labels[b] && dot(proxies.row(a), proxies.row(b)) > COLLISION);
-    (0..asked).filter(|&proxy| collides(proxy)).count() as f64 / asked.max(1) as f64
+    asked.iter().filter(|&&proxy| collides(proxy)).count() as f64 / asked.len().max(1) as f64
 }
 
 /// Effective rank of a centred cloud, and its largest eigenvalue's share.

@@ -85,8 +85,9 @@ pub fn save(folder: &Path, name: &str, mut header: Header, learner: &Learner) ->
         fs::File::open(&path).and_then(|file| file.sync_all()).at(&path)?;
     }
 
-    remove(&previous)?;
+    // Killed here once already, a process left its only checkpoint in `previous`.
     if target.exists() {
+        remove(&previous)?;
         fs::rename(&target, &previous).at(&target)?;
     }
     fs::rename(&partial, &target).at(&target)?;
@@ -174,4 +175,22 @@ fn checksum(path: &Path) -> Result<String> {
 
 fn remove(directory: &Path) -> Result<()> {
     if directory.exists() { fs::remove_dir_all(directory).at(directory) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, generator};
+    use rand::RngExt;
+
+    #[test]
+    fn a_header_gives_back_every_digit() {
+        let mut random = generator(1, Purpose::Sample, 0, 0, 0);
+        for _ in 0..1000 {
+            let best = Best { epoch: Some(3), value: random.random_range(0.0..1.0) };
+            let header = Header::new(At { epoch: 4, step: 1 }, Some(best), 7, random.random_range(0.0..1e4), &[]);
+            let read: Header = serde_json::from_slice(&serde_json::to_vec_pretty(&header).unwrap()).unwrap();
+            assert_eq!((read.best, read.seconds), (header.best, header.seconds));
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::adversarial::MixMode;
 use crate::backbone::weights::write_safetensors;
 use crate::config::RunConfig;
 use crate::doctor::gap::Cloud;
-use crate::doctor::{Finding, Patient, ROWS, alarms, examine};
+use crate::doctor::{Finding, Patient, ROWS, alarms, examine, spread};
 use crate::error::{AtPath, Result};
 use crate::evaluate::Embeddings;
 use crate::layers::normalize;
@@ -78,14 +78,14 @@ impl<'a> Rounds<'a> {
         };
         let finding = examine(&patient, self.config.seed, epochs);
         if let Some(name) = self.snapshot(epochs) {
-            let kept = count.min(PROXIES);
+            let kept: Vec<f32> = spread(count, PROXIES).flat_map(|row| proxies.row(row)).copied().collect();
             let tensor = |values: &[f32], rows| TensorData::new(values.to_vec(), [rows, dim]);
             let mut tensors = NamedTensors::from([
                 ("samples".to_owned(), tensor(samples.values(), rows)),
-                ("proxies".to_owned(), tensor(&proxies.values()[..kept * dim], kept)),
+                ("proxies".to_owned(), tensor(&kept, kept.len() / dim)),
             ]);
             let mix = &self.config.dada.mix;
-            if mix.mode != MixMode::Nothing {
+            if self.config.dada.enabled && mix.mode != MixMode::Nothing {
                 let coefficients = mix.coefficients(rows, &mut generator(self.config.seed, Purpose::Probe, epochs, 0, 2));
                 let discriminators = learner.discriminators.as_ref().map(|discriminators| discriminators.valid());
                 let mixer = discriminators.as_ref().and_then(|discriminators| discriminators.mixer.as_ref());

@@ -26,8 +26,14 @@ pub struct Metrics {
     pub test_final: Figures,
     /// The best epoch's encoder on the validation classes, by which it was chosen.
     pub validation: Figures,
+    /// The last epoch's encoder on the validation classes.
+    #[serde(default)]
+    pub validation_final: Figures,
     /// The encoder before training on the test classes: for a pre-trained backbone, that with the projection it started from.
     pub untrained: Figures,
+    /// The same on the validation classes.
+    #[serde(default)]
+    pub validation_untrained: Figures,
     /// The features of a pre-trained backbone, without a projection, on the test classes.
     pub frozen: Option<Figures>,
     /// The same on the validation classes.

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod checkpoint;
 mod examine;
 pub mod features;
+mod folder;
 pub mod journal;
 mod kept;
 mod metrics;
@@ -18,7 +19,6 @@ pub mod step;
 mod tensorboard;
 pub mod tune;
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -39,7 +39,7 @@ use crate::cost::Cost;
 use crate::data::sampler::{SamplerConfig, epoch_batches};
 use crate::data::{self, Dataset, Loaded, Split};
 use crate::encoder::Encoder;
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
 use crate::evaluate::Retrieval;
 use crate::layers::Initializer;
 use crate::model::Model;
@@ -154,14 +154,10 @@ pub enum Outcome {
 /// For a folder that is in use or holds another run, for data that cannot be read or are too few, and for a loss that is not finite.
 pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event)) -> Result<Outcome> {
     config.check()?;
-    let (_lock, is_new) = claim(folder, config, resume)?;
+    let (_lock, is_new) = folder::claim(folder, config, resume)?;
     let outcome = run(config, folder, resume, stop, observe);
     if outcome.is_err() && is_new && !folder.join("journal.jsonl").exists() {
-        // A run that could not begin leaves nothing; what else lies there is not ours.
-        for file in ["config.toml", ".lock"] {
-            fs::remove_file(folder.join(file)).ok();
-        }
-        fs::remove_dir(folder).ok();
+        folder::leave(folder);
     }
     outcome
 }
@@ -277,15 +273,19 @@ fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, obser
     };
     let (frozen, before_test) =
         self::before(&base, &untrained.valid(), test, config, observe)?.map(|before| before.figures()).unwrap_or_default();
+    let (validation_frozen, validation_untrained) = before.map(|before| before.figures()).unwrap_or_default();
+    let last = learner.encoder.valid();
     let metrics = Metrics {
         measured_on,
         seen_classes: test.dataset.classes.iter().any(|class| classes.contains(class)),
         test: figures(&chosen, test)?,
-        test_final: figures(&learner.encoder.valid(), test)?,
+        test_final: figures(&last, test)?,
         validation: figures(&chosen, &validation)?,
+        validation_final: figures(&last, &validation)?,
         untrained: before_test,
+        validation_untrained,
         frozen,
-        validation_frozen: before.and_then(|before| before.figures().0),
+        validation_frozen,
         best_epoch,
         seconds,
         cpu_seconds: cost.cpu_seconds,
@@ -313,42 +313,6 @@ fn fitting(sampler: &SamplerConfig, classes: usize, observe: &mut dyn FnMut(Even
 fn before(base: &Base, untrained: &Encoder, part: &Part, config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Option<Before>> {
     let measure = || Before::measure(base, untrained, part, config, observe);
     (!part.dataset.samples.is_empty()).then(measure).transpose()
-}
-
-/// Takes a run folder for this process: a new one, which is said, or, to resume, one with this very configuration.
-fn claim(folder: &Path, config: &RunConfig, resume: bool) -> Result<(File, bool)> {
-    fs::create_dir_all(folder).at(folder)?;
-    let configured = folder.join("config.toml");
-    if !configured.exists() {
-        let ours = |name: &std::ffi::OsStr| [".lock", ".config.toml", "config.toml"].iter().any(|own| name == *own);
-        let foreign = fs::read_dir(folder).at(folder)?.filter_map(|entry| entry.ok()).find(|entry| !ours(&entry.file_name()));
-        if let Some(entry) = foreign {
-            let problem = format!("{} is not empty ({:?}) and holds no run; choose another --out", folder.display(), entry.file_name());
-            return Err(Error::Config(problem));
-        }
-    }
-    let path = folder.join(".lock");
-    let lock = File::create(&path).at(&path)?;
-    lock.try_lock().map_err(|error| match error {
-        fs::TryLockError::WouldBlock => Error::Busy(folder.to_owned()),
-        fs::TryLockError::Error(problem) => Error::Io { path, problem },
-    })?;
-    let is_new = !configured.exists();
-    if is_new {
-        let partial = folder.join(".config.toml");
-        fs::write(&partial, config.to_toml()).at(&partial)?;
-        fs::rename(&partial, &configured).at(&configured)?;
-    } else {
-        let found = RunConfig::load(&configured)?;
-        if let Some(difference) = config.difference(&found) {
-            return Err(Error::Config(format!("{} holds a run with another configuration: {difference}", folder.display())));
-        }
-        if !resume {
-            let problem = format!("{} already holds this run: add --resume to go on with it, or choose another --out", folder.display());
-            return Err(Error::Config(problem));
-        }
-    }
-    Ok((lock, is_new))
 }
 
 /// The data; what is worth knowing of them is told to `observe`.

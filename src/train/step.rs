@@ -56,6 +56,8 @@ pub struct Record {
     pub risk: Option<f64>,
     /// L_dis
     pub discrepancy: Option<f64>,
+    /// The labelling risk on mixtures.
+    pub mixture_risk: Option<f64>,
     /// Share of domains that the discriminator recognises; 1/3 at chance.
     pub domain_accuracy: Option<f64>,
     /// Mean cosine of a sample and its proxy.
@@ -132,7 +134,7 @@ pub fn update(
         record.proxy_cosine = Some(scalar((normalize(x.clone()) * normalize(rows.clone())).sum_dim(1).mean()));
     }
     let ramps = config.ramps(at, steps);
-    if recording && at.step == 0 {
+    if recording && at.step == 0 && phase != Phase::DiscriminatorsOnly {
         record.pulls = Some(pulls(&learner, config, ramps, || pass(before_mixing.clone(), dada.d_steps)));
     }
     // In alternation the discriminators' own gradients are nobody's business here, so they are not computed.
@@ -147,6 +149,7 @@ pub fn update(
         record.domain = value(&terms.domain);
         record.risk = value(&terms.risk);
         record.discrepancy = value(&terms.discrepancy);
+        record.mixture_risk = value(&terms.mixture_risk());
         record.domain_accuracy = value(&terms.domain_accuracy);
     }
     let adversarial = terms.and_then(|terms| match dada.update {

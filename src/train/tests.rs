@@ -149,6 +149,12 @@ fn only_what_is_to_learn_learns() {
         before.into_iter().filter(|(key, data)| after[&format!("backbone.{key}")] != *data).map(|(key, _)| key).collect()
     };
     assert_eq!(changed(""), [""; 0]);
+    // In its warm-up the backbone's weights stay, while the statistics of its norms follow the pictures, and the projection learns.
+    let warming = "train = { tune = \"full\", warmup_epochs = 2 }";
+    assert!(changed(warming).iter().all(|key| key.contains("running_")));
+    let projection = |changes: &str| world.encoder(&format!("run {changes}"))["projection.weight"].clone();
+    world.train("run longer", "train = { tune = \"full\", warmup_epochs = 2, epochs = 1 }");
+    assert_ne!(projection(warming), projection("longer"));
     for kept in ["4.0", "0.0"] {
         let last = changed(&format!("train = {{ tune = {{ last_stages = 1 }}, cache_gib = {kept} }}"));
         assert!(!last.is_empty() && last.iter().all(|key| key.starts_with("layers.1.")), "{last:?}");
@@ -210,6 +216,14 @@ fn a_head_starts_at_random_or_from_principal_components() {
     let (pca, _) = world.train("pca", "encoder = { head_init = \"pca\" }");
     assert_eq!(random.frozen, pca.frozen);
     assert_ne!(random.untrained, pca.untrained);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_with_its_place() {
+    let world = World::new();
+    let config = world.config("optimizer = { encoder = { learning_rate = 1e38 } }\nencoder = { layer_norm = false }");
+    let error = train(&config, &world.path("infinite"), false, &AtomicBool::new(false), &mut |_| ()).err().unwrap().to_string();
+    assert!(error.contains("is not finite") && error.contains("in epoch 0, step 1"), "{error}");
 }
 
 #[test]

@@ -71,8 +71,23 @@ fn runs_are_paired_by_seed_and_not_made_twice() {
     printed(&[&words[..], &["--jobs", "2"]].concat());
     assert_eq!(arm("true"), on);
     assert!(
-        refused(&[words, vec!["--set", "encoder.dim=6"]].concat()).contains("another configuration: encoder.dim is 8 there and 6 here")
+        refused(&[&words[..], &["--set", "encoder.dim=6"]].concat()).contains("another configuration: encoder.dim is 8 there and 6 here")
     );
+
+    // Folds judge where there is something to test on as well.
+    let tested = world.path().join("tested");
+    for (option, value) in [("--out", tested.to_str().unwrap()), ("--seeds", "1")] {
+        let place = words.iter().position(|word| *word == option).unwrap() + 1;
+        words[place] = value;
+    }
+    let told = printed(&[&words[..], &["--set", "data.test_share=0.5"]].concat());
+    assert!(told.contains("on the fold of the training classes that each seed left out"), "{told}");
+    let rows: Vec<Value> = serde_json::from_slice(&fs::read(tested.join("comparison.json")).unwrap()).unwrap();
+    let metrics: Value = serde_json::from_slice(&fs::read(tested.join("enabled=false/seed-1/metrics.json")).unwrap()).unwrap();
+    assert_eq!(metrics["measured_on"], "test");
+    assert_ne!(metrics["validation_final"], metrics["test"]);
+    assert_eq!(rows[0]["figures"][1]["mean"], metrics["validation_untrained"]["map@r"]);
+    assert_eq!(rows[1]["figures"][1]["mean"], metrics["validation_final"]["map@r"]);
 }
 
 #[test]

@@ -71,14 +71,25 @@ fn a_run_is_reproducible_whatever_the_threads_and_survives_being_killed() {
     succeed(&four, &["train.loader_threads=4"]);
     assert_same(&one, &four);
 
-    for share in [0.35, 0.5, 0.65] {
+    // Once before there is a checkpoint, and once after.
+    for checkpoint in [false, true] {
         let resume: &[&str] = if killed.exists() { &["--resume"] } else { &[] };
         let mut child = train(&killed, resume).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(whole.mul_f64(share).max(Duration::from_millis(300)));
+        let written = killed.join("checkpoints/last/checkpoint.json");
+        let begun = Instant::now();
+        if checkpoint {
+            while !written.exists() && begun.elapsed() < Duration::from_secs(60) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        } else {
+            std::thread::sleep(whole.mul_f64(0.3).max(Duration::from_millis(300)));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    succeed(&killed, &["--resume"]);
+    let output = train(&killed, &["--resume"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("resuming at epoch 2, step 0"), "{told}");
     assert_same(&one, &killed);
 }
 
@@ -144,7 +155,7 @@ fn without_dada_the_plain_loss_is_trained_and_the_journal_shows_it() {
     let [plain, compat] = [terms(&plain), terms(&compat)];
     assert!(plain["proxy_loss"].is_f64() && plain["domain"].is_null() && plain["proxy_cosine"].is_f64());
     assert!(plain["pulls"]["proxy_loss"]["embeddings"].as_f64().unwrap() > 0.0 && plain["pulls"]["domain"].is_null(), "{plain}");
-    for term in ["proxy_loss", "domain", "risk", "discrepancy", "domain_accuracy", "proxy_cosine"] {
+    for term in ["proxy_loss", "domain", "risk", "discrepancy", "mixture_risk", "domain_accuracy", "proxy_cosine"] {
         assert!(compat[term].is_f64(), "{term}: {compat}");
     }
     for term in ["proxy_loss", "domain", "risk", "discrepancy"] {
