@@ -142,7 +142,7 @@ pub enum Event<'a> {
 /// How a run ended.
 pub enum Outcome {
     /// All epochs are done; what `metrics.json` says.
-    Finished(Metrics),
+    Finished(Box<Metrics>),
     /// Stopped on request, with a checkpoint of the next step.
     Stopped(At),
 }
@@ -164,7 +164,7 @@ pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool,
 
 fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event)) -> Result<Outcome> {
     if let Some(metrics) = Metrics::read(folder)? {
-        return Ok(Outcome::Finished(metrics));
+        return Ok(Outcome::Finished(Box::new(metrics)));
     }
     let device = config.device.open();
     let Loaded { splits, roles, .. } = prepare(config, observe)?;
@@ -296,7 +296,7 @@ fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, obser
     model.save(&folder.join("model"), &report::model_card(config, &metrics))?;
     journal.write(&json!({ "epochs": config.train.epochs, "metrics": metrics }))?;
     metrics.write(folder)?;
-    Ok(Outcome::Finished(metrics))
+    Ok(Outcome::Finished(Box::new(metrics)))
 }
 
 /// Batches that so few classes can fill: with a class at most once in each.

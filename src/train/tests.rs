@@ -71,7 +71,7 @@ impl World {
             }
         });
         match outcome.unwrap() {
-            Outcome::Finished(metrics) => (metrics, notes),
+            Outcome::Finished(metrics) => (*metrics, notes),
             Outcome::Stopped(_) => unreachable!("nobody raised the flag"),
         }
     }
