@@ -149,7 +149,7 @@ fn terms(curves: &Curves, dada: &DadaConfig) -> Vec<Html> {
     vec![beside(charts.into_iter().chain([pulls("embeddings"), pulls("proxies")]).flatten())]
 }
 
-/// Labelling risk, discrepancy and their sum, and what they bound: the risk on mixtures.
+/// Labelling risk, discrepancy and their sum, and what they bound but for the least joint risk: the risk on mixtures.
 fn bound(curves: &Curves) -> Option<Html> {
     let (risk, discrepancy) = (curves.get("terms/risk")?, curves.get("terms/discrepancy")?);
     let mut with_sum = curves.clone();

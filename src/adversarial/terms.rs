@@ -161,7 +161,8 @@ impl Terms {
         terms
     }
 
-    /// The labelling risk on mixtures, as L_s is that on samples, `[1]`: what L_s and the discrepancy together bound. Nothing learns by it.
+    /// The labelling risk on mixtures, as L_s is that on samples, `[1]`: what L_s and the discrepancy bound, up to the least risk that one
+    /// classifier has on both. Nothing learns by it.
     pub fn mixture_risk(&self) -> Option<Tensor<1>> {
         self.mixtures.as_ref().map(|(logits, labels)| cross_entropy(logits.clone(), labels) * 2.0)
     }
