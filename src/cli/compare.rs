@@ -64,9 +64,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         None if arguments.arm.is_empty() => grid::arms(&arguments.vary)?,
         None => grid::named(&arguments.arm)?,
     };
-    if arguments.settings.iter().any(|setting| setting.starts_with("loss.weight")) {
+    let is_weight = |setting: &String| setting.starts_with("loss.weight");
+    if arguments.preset.is_some() && arguments.settings.iter().any(is_weight) {
         // Of a preset's losses each has a weight of its own, unless one is given for all.
-        arms.iter_mut().for_each(|arm| arm.settings.retain(|setting| arguments.preset.is_none() || !setting.starts_with("loss.weight")));
+        arms.iter_mut().for_each(|arm| arm.settings.retain(|setting| !is_weight(setting)));
     }
     let out = arguments.out.clone().unwrap_or_else(|| default_folder(arguments));
     let seeds = grid::seeds(&arguments.seeds)?;

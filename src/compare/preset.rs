@@ -87,9 +87,12 @@ impl Preset {
             };
             list.iter().map(arm).collect::<Vec<_>>()
         };
-        let as_released = || [Arm { name: "compat".to_owned(), settings: compat(configured), against: 0 }];
+        let with_compat = |mut arms: Vec<Arm>| {
+            arms.push(Arm { name: "compat".to_owned(), settings: compat(configured), against: 0 });
+            arms
+        };
         match self {
-            Self::Ablation => named(&[
+            Self::Ablation => with_compat(named(&[
                 ("none", &["dada.enabled=false"]),
                 ("class mixup only", &["dada.enabled=false", "train.class_mixup=true"]),
                 ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
@@ -97,11 +100,8 @@ impl Preset {
                 ("both, no mixed domain", &["dada.mix.mode=nothing"]),
                 ("all", &[]),
                 ("all and class mixup", &["train.class_mixup=true"]),
-            ])
-            .into_iter()
-            .chain(as_released())
-            .collect(),
-            Self::Deviations => named(&[
+            ])),
+            Self::Deviations => with_compat(named(&[
                 ("corrected", &[]),
                 (
                     "domains normalised apart",
@@ -122,10 +122,7 @@ impl Preset {
                     "category discriminator with hidden layers",
                     &["dada.category.hidden=[512,128]", "optimizer.discriminators.learning_rate=5e-4"],
                 ),
-            ])
-            .into_iter()
-            .chain(as_released())
-            .collect(),
+            ])),
             Self::DiscriminatorSize => named(&[
                 ("as configured", &[]),
                 ("domain 128", &["dada.domain.hidden=[128]"]),

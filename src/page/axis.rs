@@ -13,6 +13,12 @@ pub enum Scale {
     Logarithmic,
 }
 
+impl Scale {
+    fn holds(self, value: f64) -> bool {
+        value.is_finite() && (self == Self::Linear || value > 0.0)
+    }
+}
+
 /// One axis.
 #[derive(Clone, Debug)]
 pub struct Axis {
@@ -53,9 +59,10 @@ pub(super) struct Placed {
 impl Placed {
     /// An axis that holds `values`, or its own range.
     pub(super) fn new(axis: &Axis, values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
-        let usable = |value: &f64| value.is_finite() && (axis.scale == Scale::Linear || *value > 0.0);
         let [low, high] = axis.range.unwrap_or_else(|| {
-            let found = values.filter(usable).fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], v| [low.min(v), high.max(v)]);
+            let found = values
+                .filter(|value| axis.scale.holds(*value))
+                .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], v| [low.min(v), high.max(v)]);
             if found[0] > found[1] { [0.0, 1.0] } else { found }
         });
         let scale = if low > 0.0 { axis.scale } else { Scale::Linear };
@@ -69,7 +76,7 @@ impl Placed {
 
     /// Whether a number can be shown.
     pub(super) fn holds(&self, value: f64) -> bool {
-        value.is_finite() && (self.scale == Scale::Linear || value > 0.0)
+        self.scale.holds(value)
     }
 
     /// The place of a number; outside numbers are moved to the nearer end.

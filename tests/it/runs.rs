@@ -50,6 +50,14 @@ fn shown(folder: &Path) -> Vec<Scalar> {
     scalars(folder).into_iter().filter(|(_, tag, _)| !cost.contains(&tag.as_str())).collect()
 }
 
+/// Until a file has something in it, or for a minute.
+fn wait_for(path: &Path) {
+    let started = Instant::now();
+    while fs::metadata(path).map_or(0, |file| file.len()) == 0 && started.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Everything but the clock is the same, down to the optimizers' moments.
 fn assert_same(a: &Path, b: &Path) {
     assert_eq!(metrics(a), metrics(b));
@@ -75,12 +83,8 @@ fn a_run_is_reproducible_whatever_the_threads_and_survives_being_killed() {
     for checkpoint in [false, true] {
         let resume: &[&str] = if killed.exists() { &["--resume"] } else { &[] };
         let mut child = train(&killed, resume).stderr(Stdio::null()).spawn().unwrap();
-        let written = killed.join("checkpoints/last/checkpoint.json");
-        let begun = Instant::now();
         if checkpoint {
-            while !written.exists() && begun.elapsed() < Duration::from_secs(60) {
-                std::thread::sleep(Duration::from_millis(2));
-            }
+            wait_for(&killed.join("checkpoints/last/checkpoint.json"));
         } else {
             std::thread::sleep(whole.mul_f64(0.3).max(Duration::from_millis(300)));
         }
@@ -100,11 +104,7 @@ fn ctrl_c_leaves_a_checkpoint_in_the_middle_of_an_epoch() {
     succeed(&whole, &[]);
 
     let child = train(&stopped, &["train.journal_every=1"]).spawn().unwrap();
-    let journal = stopped.join("journal.jsonl");
-    let started = Instant::now();
-    while std::fs::metadata(&journal).map_or(0, |file| file.len()) == 0 && started.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(&stopped.join("journal.jsonl"));
     // SAFETY: the signal goes to a child that has not been waited for, so its number is still its own.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();
@@ -122,11 +122,7 @@ fn a_second_ctrl_c_ends_the_program_at_once() {
     let out = folder.path().join("run");
     let long = ["preprocess.resize=64", "preprocess.crop=64", "sampler.batch_size=600", "train.epochs=1"];
     let child = train(&out, &long).spawn().unwrap();
-    let begun = out.join("journal.jsonl");
-    let started = Instant::now();
-    while std::fs::metadata(&begun).map_or(0, |file| file.len()) == 0 && started.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(&out.join("journal.jsonl"));
     for _ in 0..2 {
         // SAFETY: as above.
         unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
