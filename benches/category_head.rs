@@ -11,8 +11,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use dada::config::RunConfig;
 use dada::cost::Cost;
-use dada::encoder::Input;
-use dada::layers::Initializer;
+use dada::model::encoder::Input;
+use dada::model::layers::Initializer;
 use dada::random::{Purpose, generator};
 use dada::train::At;
 use dada::train::step::{Learner, update};
@@ -100,7 +100,7 @@ struct Measured {
 }
 
 fn measure(name: &str) -> Measured {
-    dada::compute::retain_memory();
+    dada_compute::retain_memory();
     let pictures: Option<usize> = name.strip_prefix("resnet50-").and_then(|pictures| pictures.parse().ok());
     let changes = match VARIANTS.iter().find(|(variant, _)| *variant == name) {
         Some((_, changes)) => *changes,

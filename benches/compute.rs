@@ -10,11 +10,12 @@ use burn::tensor::activation::relu;
 use burn::tensor::module;
 use burn::tensor::ops::{ConvOptions as BurnOptions, MaxPoolOptions};
 use burn::tensor::{Device, Distribution, Tensor};
-use dada::compute::{
+use dada::embeddings::Embeddings;
+use dada::search::nearest;
+use dada_compute::{
     Activation, AdamHyper, ConvOptions, Decay, Moments, adam_update, batch_norm, conv2d, conv2d_scaled, global_avg_pool, max_pool2d,
     nuclear_norm, retain_memory,
 };
-use dada::evaluate::{Embeddings, nearest};
 
 /// Values on a tracking device, as training has them.
 fn noise<const D: usize>(shape: [usize; D]) -> Tensor<D> {

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use dada::cost::Cost;
+use dada::embeddings::Embeddings;
 use dada::evaluate::clustering::agreement;
 use dada::evaluate::kmeans::{KMeans, k_means};
-use dada::evaluate::{Embeddings, Retrieval, SILENT, query_gallery, self_retrieval};
+use dada::evaluate::{Retrieval, query_gallery, self_retrieval};
+use dada::progress::SILENT;
 use dada::random::{Purpose, generator};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;

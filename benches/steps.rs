@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
-use dada::compute::retain_memory;
 use dada::config::{RunConfig, read_layer};
 use dada::cost::Cost;
-use dada::encoder::{Encoder, Input};
-use dada::layers::{Initializer, Mode};
+use dada::model::encoder::{Encoder, Input};
+use dada::model::layers::{Initializer, Mode};
 use dada::train::At;
 use dada::train::step::{Learner, update};
+use dada_compute::retain_memory;
 
 /// What a step is taken on.
 struct Workload {
@@ -73,7 +73,7 @@ fn ready(name: &str) -> Box<dyn FnMut()> {
 }
 
 fn workload(config: &str, changes: &str, classes: usize, [rows, size]: [usize; 2]) -> Workload {
-    let given = read_layer(&Path::new(env!("CARGO_MANIFEST_DIR")).join(config)).expect("a configuration of ours");
+    let given = read_layer(&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(config)).expect("a configuration of ours");
     let own = "encoder = { weights = \"\", head_init = \"random\" }\n";
     let layers = [given, toml::from_str(own).expect("TOML"), toml::from_str(changes).expect("TOML")];
     let config = RunConfig::resolve(&layers).expect("a sound configuration");

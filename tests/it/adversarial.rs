@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use dada::adversarial::{DadaConfig, Draw, Draws, MixConfig, Norm, Reach, Terms};
-use dada::layers::Initializer;
+use dada::model::layers::Initializer;
 use dada::random::{Purpose, generator};
 use dada::train::optimizer::{Adam, OptimizerConfig, Rate};
 use rand_distr::{Distribution, Normal};

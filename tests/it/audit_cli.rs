@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dada::vectors::Writer;
+use dada::formats::vectors::Writer;
 use serde_json::Value;
 
 use crate::tiny::{dada, pictures, refused, run};

@@ -19,7 +19,7 @@ pub fn keys(table: &Table, path: &str) -> Vec<(String, Value)> {
 
 #[test]
 fn the_page_on_configurations_states_every_key_with_its_default() {
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md")).unwrap();
     let mut section = "";
     let mut stated = Vec::new();
     for line in page.lines() {

@@ -8,9 +8,9 @@ use dada::adversarial::{
     CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, Draws, MixConfig, Norm, Ramps, Reach, Terms,
     append_class_mixtures,
 };
-use dada::layers::Initializer;
 use dada::loss::{PositiveMean, ProxyAnchorConfig, ProxyLoss};
-use dada::parameters::{self, NamedTensors};
+use dada::model::layers::Initializer;
+use dada::model::parameters::{self, NamedTensors};
 use dada::random::{Purpose, generator};
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use dada::config::RunConfig;
 use dada::loss::ProxyLossConfig;
-use dada::parameters::{NamedTensors, tensors};
+use dada::model::parameters::{NamedTensors, tensors};
 use toml::Table;
 
 use crate::configuration::keys;

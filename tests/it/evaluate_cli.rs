@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dada::vectors::Writer;
+use dada::formats::vectors::Writer;
 use serde_json::Value;
 
 use crate::tiny::{dada, pictures, printed, refused, run};

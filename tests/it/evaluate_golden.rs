@@ -4,9 +4,11 @@
 
 use std::path::PathBuf;
 
+use dada::embeddings::Embeddings;
 use dada::evaluate::clustering::agreement;
 use dada::evaluate::definitions::compare_self;
-use dada::evaluate::{Definitions, Embeddings, Retrieval, SILENT, query_gallery, self_retrieval};
+use dada::evaluate::{Definitions, Retrieval, query_gallery, self_retrieval};
+use dada::progress::SILENT;
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-6;

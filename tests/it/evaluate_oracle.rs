@@ -1,8 +1,10 @@
 //! Retrieval against loops that sort everything, and against what must not change it.
 
-use dada::evaluate::neighbours::{rank_gallery, rank_self};
-use dada::evaluate::{Embeddings, SILENT, self_retrieval};
+use dada::embeddings::Embeddings;
+use dada::evaluate::self_retrieval;
+use dada::progress::SILENT;
 use dada::random::{Purpose, generator};
+use dada::search::neighbours::{rank_gallery, rank_self};
 use proptest::prelude::*;
 use rand::{Rng, RngExt};
 

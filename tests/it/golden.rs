@@ -7,8 +7,8 @@ use serde_json::Value;
 
 /// The file of this name in `DADA_GOLDEN_DIR`, or among the fixtures.
 pub fn read(name: &str) -> Value {
-    let folder =
-        std::env::var_os("DADA_GOLDEN_DIR").map_or(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), PathBuf::from);
+    let folder = std::env::var_os("DADA_GOLDEN_DIR")
+        .map_or(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")), PathBuf::from);
     let path = folder.join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -2,11 +2,11 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use dada::layers::Initializer;
 use dada::loss::{
     ArcFaceConfig, CosFaceConfig, NormalizedSoftmaxConfig, ProxyAnchorConfig, ProxyLossConfig, ProxyNcaConfig, ProxyNcaPlusPlusConfig,
     SoftTripleConfig, Sum,
 };
+use dada::model::layers::Initializer;
 use serde_json::Value;
 
 use crate::golden::{check, check_value, data, labels, leaf, number, read};

@@ -3,9 +3,9 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use dada::config::RunConfig;
-use dada::encoder::Input;
-use dada::layers::Initializer;
 use dada::loss::{ProxyLoss, ProxyLossConfig};
+use dada::model::encoder::Input;
+use dada::model::layers::Initializer;
 use dada::train::At;
 use dada::train::step::{Learner, Record, update};
 use rand_distr::{Distribution, StandardNormal};
@@ -150,7 +150,7 @@ fn every_loss_learns_with_dada_and_without() {
 
 #[test]
 fn the_page_on_losses_states_every_loss_with_its_defaults() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/losses.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/losses.md")).unwrap();
     let snippets: Vec<Table> =
         page.split("```toml").skip(1).map(|rest| toml::from_str(rest.split("```").next().unwrap()).unwrap()).collect();
     let stated: Vec<ProxyLossConfig> =

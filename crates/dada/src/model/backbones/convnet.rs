@@ -1,0 +1,126 @@
+//! A small residual network for small pictures, trained from scratch.
+//!
+//! Residual blocks as in ResNet (He et al. 2015) behind a stem that keeps the resolution, for pictures of 24 to 64 pixels.
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation::relu};
+use serde::{Deserialize, Serialize};
+
+use crate::model::layers::{BatchNorm, Conv, Initializer, Mode, Statistics, conv_norm};
+use dada_compute::{Activation, ConvOptions};
+
+const EPSILON: f64 = 1e-5;
+
+/// Widths and depths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConvNetConfig {
+    /// Channels of the stem.
+    pub stem: usize,
+    /// Step of the stem: 2 halves the resolution at once, for pictures of 48 pixels and more.
+    pub stem_stride: usize,
+    /// Channels of each stage; every stage halves the resolution.
+    pub channels: Vec<usize>,
+    /// Residual blocks in each stage.
+    pub blocks: usize,
+    /// What batch norm does while training.
+    pub statistics: Statistics,
+}
+
+impl Default for ConvNetConfig {
+    fn default() -> Self {
+        Self { stem: 32, stem_stride: 1, channels: vec![64, 128, 256], blocks: 1, statistics: Statistics::Free }
+    }
+}
+
+/// The network up to its last map.
+#[derive(Module, Debug)]
+pub struct ConvNet {
+    conv1: Conv,
+    bn1: BatchNorm,
+    layers: Vec<Vec<Block>>,
+}
+
+impl ConvNet {
+    /// A network with random weights.
+    pub fn new(config: &ConvNetConfig, init: &mut Initializer) -> Self {
+        let mut width = config.stem;
+        let stem = Conv::new([width, 3], 3, same(config.stem_stride), init);
+        let layers = config.channels.iter().map(|&channels| {
+            let blocks = (0..config.blocks).map(|index| {
+                let block = Block::new([channels, width], if index == 0 { 2 } else { 1 }, config.statistics, init);
+                width = channels;
+                block
+            });
+            blocks.collect()
+        });
+        let layers = layers.collect();
+        Self { conv1: stem, bn1: BatchNorm::new(config.stem, EPSILON, config.statistics, init), layers }
+    }
+
+    /// The stem and the stages.
+    pub fn stages(&self) -> usize {
+        1 + self.layers.len()
+    }
+
+    /// Consecutive stages, of pictures `[batch, 3, height, width]` or of the map that the stages before made.
+    pub fn forward_stages(&self, mut x: Tensor<4>, stages: Range<usize>, mode: Mode) -> Tensor<4> {
+        for stage in stages {
+            x = match stage.checked_sub(1) {
+                None => conv_norm(x, &self.conv1, &self.bn1, mode, Activation::Relu),
+                Some(layer) => self.layers[layer].iter().fold(x, |x, block| block.forward(x, mode)),
+            };
+        }
+        x
+    }
+}
+
+/// Two convolutions beside a shortcut.
+#[derive(Module, Debug)]
+struct Block {
+    conv1: Conv,
+    bn1: BatchNorm,
+    conv2: Conv,
+    bn2: BatchNorm,
+    shortcut: Option<Shortcut>,
+}
+
+/// A 1 × 1 convolution where the shape changes.
+#[derive(Module, Debug)]
+struct Shortcut {
+    conv: Conv,
+    bn: BatchNorm,
+}
+
+impl Block {
+    fn new([outputs, inputs]: [usize; 2], stride: usize, statistics: Statistics, init: &mut Initializer) -> Self {
+        let norm = |init: &mut Initializer| BatchNorm::new(outputs, EPSILON, statistics, init);
+        Self {
+            conv1: Conv::new([outputs, inputs], 3, same(stride), init),
+            bn1: norm(init),
+            conv2: Conv::new([outputs, outputs], 3, same(1), init),
+            bn2: norm(init),
+            shortcut: (stride > 1 || inputs != outputs).then(|| Shortcut {
+                conv: Conv::new([outputs, inputs], 1, ConvOptions { stride, ..Default::default() }, init),
+                bn: norm(init),
+            }),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+        let shortcut = match &self.shortcut {
+            Some(Shortcut { conv, bn }) => conv_norm(x.clone(), conv, bn, mode, Activation::Identity),
+            None => x.clone(),
+        };
+        let x = conv_norm(x, &self.conv1, &self.bn1, mode, Activation::Relu);
+        let x = conv_norm(x, &self.conv2, &self.bn2, mode, Activation::Identity);
+        relu(x + shortcut)
+    }
+}
+
+/// A 3 × 3 convolution that keeps the resolution, apart from its stride.
+fn same(stride: usize) -> ConvOptions {
+    ConvOptions { stride, padding: [1; 4], groups: 1 }
+}

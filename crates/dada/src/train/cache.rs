@@ -1,0 +1,257 @@
+//! What the frozen part of a network made of pictures, kept in a file for the next run.
+//!
+//! A file is named after a checksum of everything its content depends on, so that it is either the right one or not there. It holds
+//! `DADAFEAT`, a version, the number of axes, each axis, the BLAKE3 of the values, and the values as little-endian float32.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::Serialize;
+
+use crate::data::pictures::augment::AugmentConfig;
+use crate::data::pictures::preprocess::Preprocess;
+use crate::data::{Dataset, Pixels};
+use crate::error::{AtPath, Error, Result};
+use crate::model::parameters::NamedTensors;
+
+const MAGIC: &[u8; 8] = b"DADAFEAT";
+const VERSION: u32 = 3;
+const CHECKSUM: usize = 32;
+
+/// Rows of one shape: pooled features, tokens or maps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// Of one row: `[features]`, `[tokens, width]` or `[channels, height, width]`.
+    pub shape: Vec<usize>,
+    /// Row after row.
+    pub values: Vec<f32>,
+}
+
+impl Rows {
+    /// Values in a row.
+    pub fn width(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width().max(1)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// One row.
+    pub fn row(&self, index: usize) -> &[f32] {
+        let width = self.width();
+        &self.values[index * width..][..width]
+    }
+}
+
+/// Everything that decides what is in a cache file, apart from the pictures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recipe<'a> {
+    /// BLAKE3 of the network's weights.
+    pub weights: String,
+    /// The network and where it is cut.
+    pub network: String,
+    /// What every picture goes through.
+    pub preprocess: &'a Preprocess,
+    /// Augmented views of each picture, and how they are varied; the test view where there are none.
+    pub augmented: Option<(usize, &'a AugmentConfig)>,
+}
+
+/// BLAKE3 of weights: names, shapes and values.
+pub fn checksum_of_weights(tensors: &NamedTensors) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, data) in tensors {
+        hasher.update(format!("{name} {:?} {:?};", data.shape(), data.dtype()).as_bytes());
+        hasher.update(data.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The checksum that names the file for these pictures of a data set. A picture file is known by its name, size and time of change, a picture in
+/// memory by its content.
+///
+/// # Errors
+/// When a file is gone.
+pub fn key(recipe: &Recipe, dataset: &Dataset, pictures: &[usize]) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&VERSION.to_le_bytes());
+    hasher.update(&serde_json::to_vec(recipe).expect("a recipe has string keys"));
+    for &picture in pictures {
+        let sample = &dataset.samples[picture];
+        hasher.update(&sample.name.len().to_le_bytes());
+        hasher.update(sample.name.as_bytes());
+        hash_pixels(&sample.pixels, &mut hasher)?;
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn hash_pixels(pixels: &Pixels, hasher: &mut blake3::Hasher) -> Result<()> {
+    match pixels {
+        Pixels::File(path) => {
+            let about = fs::metadata(path).at(path)?;
+            let changed = about.modified().at(path)?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+            hasher.update(path.as_os_str().as_encoded_bytes());
+            hasher.update(&about.len().to_le_bytes());
+            hasher.update(&changed.to_le_bytes());
+        }
+        Pixels::Memory(picture) => {
+            hasher.update(&picture.width().to_le_bytes());
+            hasher.update(blake3::hash(picture.as_raw()).as_bytes());
+        }
+        Pixels::Turned(pixels, quarters) => {
+            hasher.update(&[*quarters]);
+            hash_pixels(pixels, hasher)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder for caches: `configured`, or by default `dada/features` in the user's own cache folder.
+///
+/// # Errors
+/// When there is no home folder.
+pub fn folder(configured: &Path) -> Result<PathBuf> {
+    if !configured.as_os_str().is_empty() {
+        return Ok(configured.to_owned());
+    }
+    let variable = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = variable.or_else(|| Some(std::env::home_dir()?.join(".cache")));
+    let caches = caches.ok_or_else(|| Error::Config("no home folder to keep features in: set train.cache".to_owned()))?;
+    Ok(caches.join("dada").join("features"))
+}
+
+/// Reads a cache file of `count` rows; nothing if there is none.
+///
+/// # Errors
+/// When the file cannot be read, or is not what was written.
+pub fn read(path: &Path, count: usize) -> Result<Option<Rows>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = fs::read(path).at(path)?;
+    let broken = |problem: &str| Error::format(path, problem);
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| broken("not a file of features"))?;
+    let mut number = || -> Result<usize> {
+        let (head, tail) = rest.split_at_checked(4).ok_or_else(|| broken("the header is cut off"))?;
+        rest = tail;
+        Ok(u32::from_le_bytes(head.try_into().expect("four bytes were split off")) as usize)
+    };
+    if number()? != VERSION as usize {
+        return Err(broken("written by another version"));
+    }
+    let axes = number()?;
+    if !(1..=3).contains(&axes) {
+        return Err(broken("a row has one to three axes"));
+    }
+    let shape = (0..axes).map(|_| number()).collect::<Result<Vec<usize>>>()?;
+    let (checksum, values) = rest.split_at_checked(CHECKSUM).ok_or_else(|| broken("the header is cut off"))?;
+    let expected = shape.iter().try_fold(4 * count, |product, axis| product.checked_mul(*axis));
+    if expected != Some(values.len()) {
+        return Err(broken(&format!("found {} bytes, expected {count} rows of shape {shape:?}", values.len())));
+    }
+    if blake3::hash(values).as_bytes() != checksum {
+        return Err(broken("the checksum is not that of the values"));
+    }
+    let values = values.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("chunks of four")));
+    Ok(Some(Rows { shape, values: values.collect() }))
+}
+
+/// Writes a cache file, whole or not at all.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn write(path: &Path, rows: &Rows) -> Result<()> {
+    let folder = path.parent().expect("a cache file lies in a folder");
+    fs::create_dir_all(folder).at(folder)?;
+    let values: Vec<u8> = rows.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let mut file = tempfile::NamedTempFile::new_in(folder).at(folder)?;
+    let numbers = [VERSION as usize, rows.shape.len()].into_iter().chain(rows.shape.iter().copied());
+    let header: Vec<u8> = numbers.flat_map(|number| (number as u32).to_le_bytes()).collect();
+    for part in [&MAGIC[..], &header, blake3::hash(&values).as_bytes(), &values] {
+        file.write_all(part).at(path)?;
+    }
+    file.persist(path).map_err(|error| error.error).at(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Sample;
+    use std::sync::Arc;
+
+    fn rows() -> Rows {
+        Rows { shape: vec![2, 1, 3], values: (0..24).map(|i| i as f32 * 0.5 - 3.0).collect() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep").join("x.features");
+        assert_eq!(read(&path, 4).unwrap(), None);
+        write(&path, &rows()).unwrap();
+        assert_eq!(read(&path, 4).unwrap().unwrap(), rows());
+        assert_eq!(rows().row(1), [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]);
+        let good = fs::read(&path).unwrap();
+        let refused = |bytes: &[u8], count: usize| {
+            fs::write(&path, bytes).unwrap();
+            read(&path, count).unwrap_err().to_string()
+        };
+        assert!(refused(&good, 5).contains("expected 5 rows of shape [2, 1, 3]"));
+        assert!(refused(&good[..good.len() - 1], 4).contains("bytes"));
+        assert!(refused(&good[..14], 4).contains("cut off"));
+        assert!(refused(b"something else", 4).contains("not a file of features"));
+        let mut flipped = good.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        assert!(refused(&flipped, 4).contains("checksum"));
+        let mut huge = good;
+        huge[16..28].fill(0xff);
+        assert!(refused(&huge, 4).contains("expected 4 rows"));
+    }
+
+    #[test]
+    fn the_key_follows_everything_the_content_depends_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        fs::write(&path, "one").unwrap();
+        let sample = |pixels| Sample { pixels, label: 0, name: "a".to_owned() };
+        let memory = |value: u8| Dataset {
+            classes: vec!["c".to_owned()],
+            samples: vec![sample(Pixels::Memory(Arc::new(image::RgbImage::from_pixel(2, 2, image::Rgb([value; 3])))))],
+        };
+        let file = Dataset { classes: vec!["c".to_owned()], samples: vec![sample(Pixels::File(path.clone()))] };
+        let preprocess = Preprocess::default();
+        let augment = AugmentConfig::default();
+        let recipe = Recipe { weights: "w".to_owned(), network: "n".to_owned(), preprocess: &preprocess, augmented: Some((1, &augment)) };
+        let key = |recipe: &Recipe, dataset: &Dataset| super::key(recipe, dataset, &[0]);
+        let base = key(&recipe, &memory(1)).unwrap();
+        assert_eq!(base, key(&recipe.clone(), &memory(1)).unwrap());
+        let squashed = Preprocess { squash: true, ..preprocess.clone() };
+        let unflipped = AugmentConfig { flip: false, ..augment.clone() };
+        let others = [
+            key(&recipe, &memory(2)),
+            key(&recipe, &file),
+            key(&Recipe { weights: "v".to_owned(), ..recipe.clone() }, &memory(1)),
+            key(&Recipe { network: "m".to_owned(), ..recipe.clone() }, &memory(1)),
+            key(&Recipe { augmented: Some((2, &augment)), ..recipe.clone() }, &memory(1)),
+            key(&Recipe { augmented: None, ..recipe.clone() }, &memory(1)),
+            super::key(&recipe, &memory(1), &[]),
+            key(&Recipe { preprocess: &squashed, ..recipe.clone() }, &memory(1)),
+            key(&Recipe { augmented: Some((1, &unflipped)), ..recipe.clone() }, &memory(1)),
+        ];
+        assert!(others.into_iter().all(|other| other.unwrap() != base));
+        let before = key(&recipe, &file).unwrap();
+        fs::write(&path, "longer").unwrap();
+        assert_ne!(key(&recipe, &file).unwrap(), before);
+        fs::remove_file(&path).unwrap();
+        assert!(key(&recipe, &file).unwrap_err().to_string().contains("a.png"));
+    }
+}

@@ -1,0 +1,224 @@
+//! What the frozen part of a network makes of pictures: computed once, and kept in files for all runs.
+//!
+//! There are two files for a class, one with the test views of its pictures and one with their augmented views. Neither depends on the
+//! seed or on what other classes a run trains on, so runs with other seeds, folds or settings of the head share them.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+
+use crate::data::Dataset;
+use crate::data::loader::{Batch, Loader};
+use crate::embed::images;
+use crate::error::{Error, Result};
+use crate::model::backbones::Features;
+use crate::model::encoder::Input;
+use crate::random::{Purpose, generator};
+use crate::train::cache::{self, Recipe, Rows};
+use crate::train::features::{Base, training};
+use crate::train::tune::Cut;
+use crate::train::{At, Event};
+
+/// Pictures that go through the network together when nothing is learnt.
+pub const BATCH: usize = 64;
+
+/// What the frozen part made of one part of the data: of every picture the test view, then, view after view, the augmented ones.
+#[derive(Clone)]
+pub struct Kept {
+    rows: Arc<Rows>,
+    stages: usize,
+    pictures: usize,
+}
+
+/// Views of a class's pictures that share a file.
+struct Group<'a> {
+    path: PathBuf,
+    pictures: &'a [usize],
+    views: Range<usize>,
+}
+
+impl Group<'_> {
+    fn rows(&self) -> usize {
+        self.pictures.len() * self.views.len()
+    }
+}
+
+impl Kept {
+    /// The test view and `views` augmented views of every picture after the frozen part: from the files of earlier runs, or computed and
+    /// kept. Nothing if it would take more than `train.cache_gib`.
+    ///
+    /// # Errors
+    /// When a picture cannot be read. A file that cannot be used or written is told to `observe` and done without.
+    pub fn of(base: &Base, cut: Cut, dataset: &Arc<Dataset>, views: usize, observe: &mut dyn FnMut(Event)) -> Result<Option<Self>> {
+        let (pictures, config) = (dataset.samples.len(), base.config);
+        let stages = match cut {
+            Cut::Stage(stages) => stages,
+            Cut::Pooled => base.encoder.backbone.stages(),
+        };
+        let shape = shape(base, cut)?;
+        let width: usize = shape.iter().product();
+        let gib = (pictures * (1 + views) * width * 4) as f64 / f64::from(1u32 << 30);
+        if gib > config.train.cache_gib {
+            observe(Event::Note(format!(
+                "the features of {pictures} pictures would take {gib:.1} GiB, more than train.cache_gib: computed whenever they are needed"
+            )));
+            return Ok(None);
+        }
+
+        let mut rows = Rows { shape, values: vec![0.0; pictures * (1 + views) * width] };
+        let classes = by_class(dataset);
+        let mut missing = Vec::new();
+        for group in groups(base, cut, dataset, &classes, views)? {
+            match cache::read(&group.path, group.rows()) {
+                Ok(Some(found)) if found.shape == rows.shape => place(&mut rows, pictures, &group, &found.values),
+                Ok(_) => missing.push(group),
+                Err(error) => {
+                    observe(Event::Note(format!("{error}: computed again")));
+                    missing.push(group);
+                }
+            }
+        }
+        compute(base, cut, dataset, &missing, &mut rows, observe)?;
+        Ok(Some(Self { rows: Arc::new(rows), stages, pictures }))
+    }
+
+    /// A batch of rows as what a network goes on from.
+    fn input(&self, rows: &[usize], device: &Device) -> Input {
+        let values: Vec<f32> = rows.iter().flat_map(|&row| self.rows.row(row)).copied().collect();
+        let stages = self.stages;
+        match *self.rows.shape.as_slice() {
+            [features] => Input::Pooled(Tensor::from_data(TensorData::new(values, [rows.len(), features]), device)),
+            [tokens, width] => {
+                let features = Tensor::from_data(TensorData::new(values, [rows.len(), tokens, width]), device);
+                Input::Staged { features: Features::Tokens(features), stages }
+            }
+            [channels, height, width] => {
+                let features = Tensor::from_data(TensorData::new(values, [rows.len(), channels, height, width]), device);
+                Input::Staged { features: Features::Map(features), stages }
+            }
+            _ => unreachable!("a row has one to three axes: the file was checked, and no network makes others"),
+        }
+    }
+
+    /// One batch of a step: a view of each picture, drawn for this place of the run.
+    pub fn batch(&self, pictures: &[usize], seed: u64, at: At, device: &Device) -> Input {
+        let views = self.rows.len() / self.pictures;
+        let drawn = |(row, picture): (usize, &usize)| {
+            let view = generator(seed, Purpose::Augment, at.epoch, at.step, row).random_range(0..views);
+            view * self.pictures + picture
+        };
+        let rows: Vec<usize> = pictures.iter().enumerate().map(drawn).collect();
+        self.input(&rows, device)
+    }
+
+    /// The test views of these pictures, in batches.
+    pub fn test_batches<'a>(&'a self, pictures: &'a [usize], device: &'a Device) -> impl Iterator<Item = Input> + 'a {
+        pictures.chunks(BATCH).map(|pictures| self.input(pictures, device))
+    }
+}
+
+fn by_class(dataset: &Dataset) -> Vec<Vec<usize>> {
+    let mut classes = vec![Vec::new(); dataset.classes.len()];
+    for (picture, sample) in dataset.samples.iter().enumerate() {
+        classes[sample.label].push(picture);
+    }
+    classes.retain(|pictures| !pictures.is_empty());
+    classes
+}
+
+fn groups<'a>(base: &Base, cut: Cut, dataset: &Dataset, classes: &'a [Vec<usize>], views: usize) -> Result<Vec<Group<'a>>> {
+    let config = base.config;
+    let folder = cache::folder(&config.train.cache)?;
+    let network = format!("{:?} {:?} {:?}", config.encoder.backbone, config.encoder.pooling, cut);
+    let mut groups = Vec::new();
+    for pictures in classes {
+        for range in [0..1, 1..1 + views].into_iter().filter(|range| !range.is_empty()) {
+            let recipe = Recipe {
+                weights: base.weights.clone(),
+                network: network.clone(),
+                preprocess: &config.preprocess,
+                augmented: (range.start > 0).then_some((views, &config.augment)),
+            };
+            let path = folder.join(format!("{}.features", cache::key(&recipe, dataset, pictures)?));
+            groups.push(Group { path, pictures, views: range });
+        }
+    }
+    Ok(groups)
+}
+
+/// Fills the rows of groups that were in no file, and writes a file for each. A batch never has pictures of two groups, so that what is
+/// in a file does not depend on what else was missing.
+fn compute(
+    base: &Base,
+    cut: Cut,
+    dataset: &Arc<Dataset>,
+    missing: &[Group],
+    rows: &mut Rows,
+    observe: &mut dyn FnMut(Event),
+) -> Result<()> {
+    let config = base.config;
+    let of: usize = missing.iter().map(Group::rows).sum();
+    if of == 0 {
+        return Ok(());
+    }
+    observe(Event::Note(format!("features: {of} views of pictures to compute, once for this and all later runs")));
+    let mut batches = Vec::new();
+    for group in missing {
+        for view in group.views.clone() {
+            batches.extend(group.pictures.chunks(BATCH).map(|pictures| (view, pictures.to_vec())));
+        }
+    }
+    let mut loader = Loader::views(dataset.clone(), batches, training(config, 0), config.train.loader_threads);
+    let (mut done, mut writable) = (0, true);
+    for group in missing {
+        let mut values = Vec::with_capacity(group.rows() * rows.width());
+        while values.len() < group.rows() * rows.width() {
+            let batch = loader.next().expect("the loader has a batch for every row")?;
+            values.extend(data(base.run(cut, images(&batch, config.preprocess.crop, base.device))).1);
+            done += batch.labels.len();
+            observe(Event::Kept { done, of });
+        }
+        place(rows, dataset.samples.len(), group, &values);
+        let file = Rows { shape: rows.shape.clone(), values };
+        // A full disk is told once, not once a class.
+        if writable && let Err(error) = cache::write(&group.path, &file) {
+            writable = false;
+            observe(Event::Note(format!("{error}: the next run computes the features again")));
+        }
+    }
+    Ok(())
+}
+
+/// Copies a group's values to where its pictures and views have their rows.
+fn place(rows: &mut Rows, pictures: usize, group: &Group, values: &[f32]) {
+    let width = rows.width();
+    let places = group.views.clone().flat_map(|view| group.pictures.iter().map(move |picture| view * pictures + picture));
+    for (row, values) in places.zip(values.chunks_exact(width)) {
+        rows.values[row * width..][..width].copy_from_slice(values);
+    }
+}
+
+/// Of what the frozen part makes of one picture.
+fn shape(base: &Base, cut: Cut) -> Result<Vec<usize>> {
+    let size = base.config.preprocess.crop as usize;
+    let blank = Batch { pixels: vec![0.0; 3 * size * size], labels: vec![0], indices: vec![0] };
+    let (shape, values) = data(base.run(cut, images(&blank, size as u32, base.device)));
+    match values.is_empty() {
+        true => Err(Error::Data(format!("pictures of {size} x {size} pixels leave nothing of the backbone's map"))),
+        false => Ok(shape),
+    }
+}
+
+/// The shape of a row, and all rows.
+fn data(input: Input) -> (Vec<usize>, Vec<f32>) {
+    let data = match input {
+        Input::Pooled(features) => features.into_data(),
+        Input::Images(map) | Input::Staged { features: Features::Map(map), .. } => map.into_data(),
+        Input::Staged { features: Features::Tokens(tokens), .. } => tokens.into_data(),
+    };
+    let shape = data.shape().as_slice()[1..].to_vec();
+    (shape, data.try_into_vec_as::<f32>().expect("an encoder computes in floating point"))
+}

@@ -1,0 +1,90 @@
+//! Where training starts: a backbone, pre-trained or not, the projection on it, and what both are worth before the first step.
+
+use burn::module::Param;
+use burn::tensor::{Tensor, TensorData};
+
+use crate::config::RunConfig;
+use crate::error::Result;
+use crate::evaluate::Retrieval;
+use crate::evaluate::spectrum::Spectrum;
+use crate::model::encoder::Encoder;
+use crate::model::layers::{Initializer, Linear};
+use crate::model::{preprocess, weights};
+use crate::train::features::{Base, Part};
+use crate::train::{Event, Figures, report};
+
+/// A new encoder, its backbone with the weights that the configuration names.
+///
+/// # Errors
+/// When they cannot be had, do not fit the network, or were trained with another pre-processing than the run's.
+pub fn encoder(config: &RunConfig, init: &mut Initializer, observe: &mut dyn FnMut(Event)) -> Result<Encoder> {
+    let mut encoder = config.encoder.init(init);
+    config.train.tune.check(&config.encoder.backbone, encoder.backbone.stages())?;
+    let source = &config.encoder.weights;
+    if source.is_empty() {
+        return Ok(encoder);
+    }
+    let path = weights::locate(source, &mut |_, _| ())?;
+    match preprocess::beside(&path)?.or_else(|| config.encoder.backbone.preprocess()) {
+        Some(trained) => preprocess::check(&config.preprocess, &trained, &path)?,
+        None => observe(Event::Note(format!("{}: nothing says which mean and deviation these weights expect", path.display()))),
+    }
+    encoder.backbone = weights::load(encoder.backbone, &path)?;
+    observe(Event::Note(format!("backbone {} with the weights {}", config.encoder.backbone.name(), path.display())));
+    Ok(encoder)
+}
+
+/// The encoder with the projection that `encoder.head_init` asks for.
+///
+/// # Errors
+/// When a training picture cannot be read.
+pub fn with_head(mut encoder: Encoder, base: &Base, train: &Part, config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Encoder> {
+    if !config.encoder.starts_from_pca() {
+        return Ok(encoder);
+    }
+    let (dim, features) = (config.encoder.dim, config.encoder.backbone.features());
+    let device = encoder.projection.weight.val().device();
+    let rows = base.features(train, observe)?;
+    let (weight, bias) = Spectrum::of(&rows, features)?.projection(dim);
+    encoder.projection = Linear {
+        weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight, [dim, features]), &device)),
+        bias: Param::from_tensor(Tensor::from_data(TensorData::new(bias, [dim]), &device)),
+    };
+    Ok(encoder)
+}
+
+/// What a part of the data scores before the first step.
+pub struct Before {
+    /// By the pooled features of a pre-trained backbone, without a projection.
+    pub frozen: Option<Retrieval>,
+    /// By the encoder.
+    pub untrained: Retrieval,
+}
+
+impl Before {
+    /// Measures `part` with `untrained`, whose backbone is that of `base`.
+    ///
+    /// # Errors
+    /// When a picture cannot be read.
+    pub fn measure(base: &Base, untrained: &Encoder, part: &Part, config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Self> {
+        let features = base.features(part, observe)?;
+        let shape = [part.dataset.samples.len(), config.encoder.backbone.features()];
+        let x = Tensor::from_data(TensorData::new(features.clone(), shape), &config.device.open());
+        let x = untrained.project(x).into_data().try_into_vec_as::<f32>().expect("an encoder computes in floating point");
+        let pretrained = !config.encoder.weights.is_empty();
+        let frozen = pretrained.then(|| part.score(&part.embeddings(features)?)).transpose()?;
+        Ok(Self { frozen, untrained: part.score(&part.embeddings(x)?)? })
+    }
+
+    /// Both results in a sentence, for a pre-trained backbone.
+    pub fn told(&self) -> Option<String> {
+        let told = |retrieval: &Retrieval| format!("recall@1 {:.4}, map@r {:.4}", retrieval.means.precision_at_1, retrieval.means.map_at_r);
+        let frozen = told(self.frozen.as_ref()?);
+        Some(format!("validation before training: frozen features {frozen}; with the new head {}", told(&self.untrained)))
+    }
+
+    /// Both results as names and values.
+    pub fn figures(&self) -> (Option<Figures>, Figures) {
+        (self.frozen.as_ref().map(report::figures), report::figures(&self.untrained))
+    }
+}
