@@ -8,7 +8,7 @@ use dada::adversarial::{
     CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, Draws, MixConfig, Norm, Ramps, Reach, Terms,
     append_class_mixtures,
 };
-use dada::loss::{PositiveMean, ProxyAnchorConfig, ProxyLoss};
+use dada::loss::{LossSettings, PositiveMean, ProxyAnchorConfig, ProxyLoss};
 use dada::model::layers::Initializer;
 use dada::model::parameters::{self, NamedTensors};
 use dada::random::{Purpose, generator};

@@ -39,9 +39,6 @@ const PRESETS: [(&str, Preset); 7] = [
     ("cost", Preset::Cost),
 ];
 
-const LOSSES: [&str; 8] =
-    ["proxy-anchor", "proxy-nca", "proxy-nca++", "normalized-softmax", "cosface", "arcface", "soft-triple", "potential-field"];
-
 /// What the configuration of the data decides, not the method.
 const OF_THE_DATA: [&str; 4] = ["dada.enabled", "dada.mix.alpha", "dada.mix.beta", "dada.d_warmup_epochs"];
 
@@ -57,6 +54,39 @@ fn compat(configured: &LossConfig) -> Vec<String> {
         _ => !corrected.contains(&(key.clone(), value.clone())),
     };
     released.into_iter().filter(is_own).map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+/// Arms that are compared with the first.
+fn arms(list: &[(&str, &[&str])]) -> Vec<Arm> {
+    let arm = |(name, settings): &(&str, &[&str])| Arm {
+        name: (*name).to_owned(),
+        settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
+        against: 0,
+    };
+    list.iter().map(arm).collect()
+}
+
+fn with_compat(mut arms: Vec<Arm>, configured: &LossConfig) -> Vec<Arm> {
+    arms.push(Arm { name: "compat".to_owned(), settings: compat(configured), against: 0 });
+    arms
+}
+
+/// Every loss without DADA and with it.
+fn losses(configured: &LossConfig) -> Vec<Arm> {
+    let mut arms = Vec::new();
+    for loss in ProxyLossConfig::all() {
+        let name = loss.name();
+        let against = arms.len();
+        for (title, enabled) in [(name.to_owned(), false), (format!("{name} with DADA"), true)] {
+            let mut settings = vec![format!("loss.name={name}"), format!("dada.enabled={enabled}")];
+            // A file's weight suits its own loss.
+            if name != configured.kind.name() {
+                settings.push(format!("loss.weight={}", loss.default_weight()));
+            }
+            arms.push(Arm { name: title, settings, against });
+        }
+    }
+    arms
 }
 
 impl FromStr for Preset {
@@ -79,51 +109,45 @@ impl Preset {
 
     /// Its arms, for a configuration with this loss.
     pub fn arms(self, configured: &LossConfig) -> Vec<Arm> {
-        let named = |list: &[(&str, &[&str])]| {
-            let arm = |(name, settings): &(&str, &[&str])| Arm {
-                name: (*name).to_owned(),
-                settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
-                against: 0,
-            };
-            list.iter().map(arm).collect::<Vec<_>>()
-        };
-        let with_compat = |mut arms: Vec<Arm>| {
-            arms.push(Arm { name: "compat".to_owned(), settings: compat(configured), against: 0 });
-            arms
-        };
         match self {
-            Self::Ablation => with_compat(named(&[
-                ("none", &["dada.enabled=false"]),
-                ("class mixup only", &["dada.enabled=false", "train.class_mixup=true"]),
-                ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
-                ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
-                ("both, no mixed domain", &["dada.mix.mode=nothing"]),
-                ("all", &[]),
-                ("all and class mixup", &["train.class_mixup=true"]),
-            ])),
-            Self::Deviations => with_compat(named(&[
-                ("corrected", &[]),
-                (
-                    "domains normalised apart",
-                    &[
-                        "dada.domain.norm=batch-per-domain",
-                        "dada.domain.output_norm=true",
-                        "dada.category.norm=batch-per-domain",
-                        "dada.category.output_norm=true",
-                    ],
-                ),
-                ("raw vectors mixed", &["dada.mix.normalize=false"]),
-                ("one coefficient a batch", &["dada.mix.draw=batch"]),
-                ("domain term at full weight", &["dada.domain.generator_weight=0.99"]),
-                ("decay in the gradient", &["optimizer.decay=coupled"]),
-                ("positives averaged over rows", &["loss.positive_mean=rows"]),
-                ("three discriminator steps", &["dada.update=alternating", "dada.d_steps=3"]),
-                (
-                    "category discriminator with hidden layers",
-                    &["dada.category.hidden=[512,128]", "optimizer.discriminators.learning_rate=5e-4"],
-                ),
-            ])),
-            Self::DiscriminatorSize => named(&[
+            Self::Ablation => with_compat(
+                arms(&[
+                    ("none", &["dada.enabled=false"]),
+                    ("class mixup only", &["dada.enabled=false", "train.class_mixup=true"]),
+                    ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
+                    ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
+                    ("both, no mixed domain", &["dada.mix.mode=nothing"]),
+                    ("all", &[]),
+                    ("all and class mixup", &["train.class_mixup=true"]),
+                ]),
+                configured,
+            ),
+            Self::Deviations => with_compat(
+                arms(&[
+                    ("corrected", &[]),
+                    (
+                        "domains normalised apart",
+                        &[
+                            "dada.domain.norm=batch-per-domain",
+                            "dada.domain.output_norm=true",
+                            "dada.category.norm=batch-per-domain",
+                            "dada.category.output_norm=true",
+                        ],
+                    ),
+                    ("raw vectors mixed", &["dada.mix.normalize=false"]),
+                    ("one coefficient a batch", &["dada.mix.draw=batch"]),
+                    ("domain term at full weight", &["dada.domain.generator_weight=0.99"]),
+                    ("decay in the gradient", &["optimizer.decay=coupled"]),
+                    ("positives averaged over rows", &["loss.positive_mean=rows"]),
+                    ("three discriminator steps", &["dada.update=alternating", "dada.d_steps=3"]),
+                    (
+                        "category discriminator with hidden layers",
+                        &["dada.category.hidden=[512,128]", "optimizer.discriminators.learning_rate=5e-4"],
+                    ),
+                ]),
+                configured,
+            ),
+            Self::DiscriminatorSize => arms(&[
                 ("as configured", &[]),
                 ("domain 128", &["dada.domain.hidden=[128]"]),
                 ("domain 2048", &["dada.domain.hidden=[2048]"]),
@@ -132,7 +156,7 @@ impl Preset {
                 ("category 512 and 128", &["dada.category.hidden=[512,128]"]),
                 ("category 2048 and 512", &["dada.category.hidden=[2048,512]"]),
             ]),
-            Self::Mixing => named(&[
+            Self::Mixing => arms(&[
                 ("per row", &[]),
                 ("per batch", &["dada.mix.draw=batch"]),
                 ("not normalised", &["dada.mix.normalize=false"]),
@@ -144,26 +168,14 @@ impl Preset {
                 ("near samples", &["dada.mix.alpha=1", "dada.mix.beta=5"]),
                 ("near proxies", &["dada.mix.alpha=5", "dada.mix.beta=1"]),
             ]),
-            Self::Losses => {
-                let pair = |(at, (name, loss)): (usize, (&str, ProxyLossConfig))| {
-                    // A file's weight suits its own loss.
-                    let is_own = std::mem::discriminant(&loss) == std::mem::discriminant(&configured.kind);
-                    let weight = (!is_own).then(|| format!("loss.weight={}", loss.default_weight()));
-                    let arm = |title: String, enabled: bool| {
-                        let settings = [format!("loss.name={name}"), format!("dada.enabled={enabled}")];
-                        Arm { name: title, settings: settings.into_iter().chain(weight.clone()).collect(), against: 2 * at }
-                    };
-                    [arm(name.to_owned(), false), arm(format!("{name} with DADA"), true)]
-                };
-                LOSSES.into_iter().zip(ProxyLossConfig::all()).enumerate().flat_map(pair).collect()
-            }
-            Self::Classes => named(&[
+            Self::Losses => losses(configured),
+            Self::Classes => arms(&[
                 ("none", &["dada.enabled=false"]),
                 ("full", &[]),
                 ("factorised", &["dada.category.rank=64"]),
                 ("sampled", &["dada.category.sampled_classes=256"]),
             ]),
-            Self::Cost => named(&[
+            Self::Cost => arms(&[
                 ("none", &["dada.enabled=false"]),
                 ("domain", &["dada.category.weight=0", "dada.category.discrepancy_weight=0"]),
                 ("category", &["dada.domain.weight=0", "dada.domain.generator_weight=0"]),
@@ -199,14 +211,14 @@ mod tests {
     #[test]
     fn a_loss_with_dada_is_compared_with_the_same_loss_without() {
         let arms = Preset::Losses.arms(&LossConfig::default());
-        for pair in arms.chunks(2) {
-            assert_eq!((&pair[0].settings[0], pair[0].against), (&pair[1].settings[0], pair[1].against));
-            assert_eq!((pair[0].settings[1].as_str(), pair[1].settings[1].as_str()), ("dada.enabled=false", "dada.enabled=true"));
+        assert_eq!(arms.len(), 2 * ProxyLossConfig::all().len());
+        for (at, (pair, loss)) in arms.chunks(2).zip(ProxyLossConfig::all()).enumerate() {
+            let name = serde_json::to_value(&loss).unwrap()["name"].as_str().unwrap().to_owned();
+            for (arm, enabled) in pair.iter().zip([false, true]) {
+                assert_eq!(arm.settings[..2], [format!("loss.name={name}"), format!("dada.enabled={enabled}")]);
+                assert_eq!(arm.against, 2 * at);
+            }
         }
-        let listed: Vec<_> = ProxyLossConfig::all().iter().map(|loss| serde_json::to_value(loss).unwrap()["name"].clone()).collect();
-        assert_eq!(listed, LOSSES);
-        let against: Vec<usize> = arms.iter().map(|arm| arm.against).collect();
-        assert_eq!(against, [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14]);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::loss::mean_centres;
+use crate::error::Result;
+use crate::loss::rows::{cosines_with, own_centres, weighted_sum};
+use crate::loss::settings::{Loss, LossSettings, check_centres, check_positive};
 use crate::model::layers::{Initializer, normalize};
 use dada_compute::pair_energy;
 
@@ -30,9 +32,17 @@ impl Default for PotentialFieldConfig {
     }
 }
 
-impl PotentialFieldConfig {
+impl LossSettings for PotentialFieldConfig {
+    type Loss = PotentialField;
+
+    fn check(&self) -> Result<()> {
+        check_centres(self.centres)?;
+        check_positive("alpha", self.alpha)?;
+        check_positive("delta", self.delta)
+    }
+
     /// Proxies drawn from a normal distribution of deviation 1/8.
-    pub fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> PotentialField {
+    fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> PotentialField {
         PotentialField { proxies: init.normal([classes * self.centres, dim], 1.0 / 8.0), config: self.clone() }
     }
 }
@@ -46,10 +56,9 @@ pub struct PotentialField {
     config: PotentialFieldConfig,
 }
 
-impl PotentialField {
-    /// The loss `[1]` of embeddings `[batch, dim]` with a class each: the energy of all pairs of embeddings and proxies, counted from that
-    /// of perfect classes, in units of δ^-α, over the rows.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
+impl Loss for PotentialField {
+    /// The energy of all pairs of embeddings and proxies, counted from that of perfect classes, in units of δ^-α, over the rows.
+    fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
         let PotentialFieldConfig { centres, alpha, .. } = self.config;
         let points = normalize(Tensor::cat(vec![embeddings, self.proxies.val()], 0));
         let proxies = points.dims()[0] - labels.len();
@@ -68,24 +77,26 @@ impl PotentialField {
         energy / labels.len() as f64
     }
 
-    /// For each row the mean of its class's proxies, `[batch, dim]`, each weighted with its share of the class's potential at the row.
-    pub fn proxy_rows(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<2> {
-        mean_centres(self.proxies.val(), self.config.centres, embeddings, labels, |cosine| {
-            let potential = self.squared(cosine).clamp_min(1.0).powf_scalar(-self.config.alpha / 2.0);
-            potential.clone() / potential.sum_dim(1)
-        })
+    fn proxies(&self) -> Tensor<2> {
+        self.proxies.val()
     }
 
-    /// Proxies of each class.
-    pub fn centres(&self) -> usize {
+    fn centres(&self) -> usize {
         self.config.centres
     }
 
-    /// Squared distances of unit vectors in units of δ²: |a - b|² = 2 - 2 a·b.
-    fn squared<const D: usize>(&self, cosine: Tensor<D>) -> Tensor<D> {
-        (cosine - 1.0) * self.scale()
+    /// For each row the mean of its class's proxies, `[batch, dim]`, each weighted with its share of the class's potential at the row.
+    fn proxy_rows(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<2> {
+        let own = own_centres(self.proxies.val(), self.config.centres, labels);
+        let squared = (cosines_with(&own, embeddings) - 1.0) * self.scale();
+        let potential = squared.clamp_min(1.0).powf_scalar(-self.config.alpha / 2.0);
+        let shares = potential.clone() / potential.sum_dim(1);
+        weighted_sum(own, shares)
     }
+}
 
+impl PotentialField {
+    /// Of unit vectors |a - b|² = 2 - 2 a·b; in units of δ² it is this factor of a·b - 1.
     fn scale(&self) -> f64 {
         -2.0 / (self.config.delta * self.config.delta)
     }

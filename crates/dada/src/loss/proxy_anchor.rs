@@ -4,7 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Bool, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::loss::membership;
+use crate::error::Result;
+use crate::loss::rows::membership;
+use crate::loss::settings::{Loss, LossSettings, check_finite, check_positive};
 use crate::model::layers::{Initializer, normalize};
 
 /// Over what the attracting half is averaged.
@@ -40,9 +42,21 @@ impl Default for ProxyAnchorConfig {
     }
 }
 
-impl ProxyAnchorConfig {
+impl LossSettings for ProxyAnchorConfig {
+    type Loss = ProxyAnchor;
+
+    /// A mean over classes of what gathers over the whole batch pulls at embeddings about six times as hard as a mean over rows.
+    const DEFAULT_WEIGHT: f64 = 0.0075;
+
+    fn check(&self) -> Result<()> {
+        check_positive("alpha_positive", self.alpha_positive)?;
+        check_positive("alpha_negative", self.alpha_negative)?;
+        check_finite("delta_positive", self.delta_positive)?;
+        check_finite("delta_negative", self.delta_negative)
+    }
+
     /// Proxies drawn from a normal distribution of deviation 1/8.
-    pub fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> ProxyAnchor {
+    fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> ProxyAnchor {
         ProxyAnchor { proxies: init.normal([classes, dim], 1.0 / 8.0), config: self.clone() }
     }
 }
@@ -56,9 +70,8 @@ pub struct ProxyAnchor {
     config: ProxyAnchorConfig,
 }
 
-impl ProxyAnchor {
-    /// The loss `[1]` of embeddings `[batch, dim]` with a class each.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
+impl Loss for ProxyAnchor {
+    fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
         let ProxyAnchorConfig { alpha_positive, alpha_negative, delta_positive, delta_negative, positive_mean } = self.config;
         let cosine = normalize(embeddings).matmul(normalize(self.proxies.val()).transpose());
         let [_, classes] = cosine.dims();
@@ -68,6 +81,10 @@ impl ProxyAnchor {
         let repulsion = log_one_plus_sum_exp((cosine - delta_negative) * alpha_negative, own.bool_not());
         let weights = Tensor::from_data(positive_weights(labels, classes, positive_mean), (&attraction.device(), attraction.dtype()));
         (attraction * weights).sum() + repulsion.mean()
+    }
+
+    fn proxies(&self) -> Tensor<2> {
+        self.proxies.val()
     }
 }
 

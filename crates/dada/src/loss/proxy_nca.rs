@@ -1,10 +1,12 @@
-//! Proxy-NCA and ProxyNCA++: neighbourhood component analysis with proxies for neighbours.
+//! Proxy-NCA: neighbourhood component analysis with proxies for neighbours.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::loss::{log_sum_exp, membership, own_scores};
+use crate::error::Result;
+use crate::loss::rows::{log_sum_exp, membership, own_scores};
+use crate::loss::settings::{Loss, LossSettings, check_positive};
 use crate::model::layers::{Initializer, normalize};
 
 /// Over which proxies the denominator runs.
@@ -34,35 +36,20 @@ impl Default for ProxyNcaConfig {
     }
 }
 
-impl ProxyNcaConfig {
+impl LossSettings for ProxyNcaConfig {
+    type Loss = ProxyNca;
+
+    fn check(&self) -> Result<()> {
+        check_positive("scale", self.scale)
+    }
+
     /// Proxies drawn from a normal distribution of deviation 1/8.
-    pub fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> ProxyNca {
+    fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> ProxyNca {
         ProxyNca { proxies: init.normal([classes, dim], 1.0 / 8.0), scale: self.scale, sum: self.sum }
     }
 }
 
-/// ProxyNCA++ (Teh et al., ECCV 2020): a probability, and a temperature that sharpens it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProxyNcaPlusPlusConfig {
-    /// T, by which squared distances are divided.
-    pub temperature: f64,
-}
-
-impl Default for ProxyNcaPlusPlusConfig {
-    fn default() -> Self {
-        Self { temperature: 1.0 / 9.0 }
-    }
-}
-
-impl ProxyNcaPlusPlusConfig {
-    /// Proxies drawn from a normal distribution of deviation 1/8, as published.
-    pub fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> ProxyNca {
-        ProxyNcaConfig { scale: 1.0 / self.temperature, sum: Sum::All }.init(classes, dim, init)
-    }
-}
-
-/// Both losses: `s d_y + log Σ exp(-s d_c)` with `d_c = |n(x) - n(p_c)|²`, mean over the rows.
+/// This loss and ProxyNCA++: `s d_y + log Σ exp(-s d_c)` with `d_c = |n(x) - n(p_c)|²`, mean over the rows.
 #[derive(Module, Debug)]
 pub struct ProxyNca {
     /// `[classes, dim]`
@@ -73,9 +60,8 @@ pub struct ProxyNca {
     sum: Sum,
 }
 
-impl ProxyNca {
-    /// The loss `[1]` of embeddings `[batch, dim]` with a class each.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
+impl Loss for ProxyNca {
+    fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
         // Of two vectors of length one, |a - b|² = 2 - 2 a·b.
         let cosine = normalize(embeddings).matmul(normalize(self.proxies.val()).transpose());
         let closeness = (cosine - 1.0) * (2.0 * self.scale);
@@ -87,13 +73,17 @@ impl ProxyNca {
         };
         (log_sum_exp(compared) - own).mean()
     }
+
+    fn proxies(&self) -> Tensor<2> {
+        self.proxies.val()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::loss::tests::{Rows, check, cosine};
-    use crate::loss::{ProxyLoss, ProxyLossConfig};
+    use crate::loss::{ProxyLoss, ProxyLossConfig, ProxyNcaPlusPlusConfig};
 
     fn oracle(x: &Rows, labels: &[usize], proxies: &Rows, scale: f64, sum: Sum) -> f64 {
         let mut total = 0.0;

@@ -4,7 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData, activation::softmax};
 use serde::{Deserialize, Serialize};
 
-use crate::loss::{log_sum_exp, mean_centres, membership, own_scores};
+use crate::error::{Error, Result};
+use crate::loss::rows::{cosines_with, log_sum_exp, membership, own_centres, own_scores, weighted_sum};
+use crate::loss::settings::{Loss, LossSettings, check_centres, check_finite, check_positive};
 use crate::model::layers::{Initializer, normalize};
 
 /// Centres, sharpnesses and margin; the defaults are the publication's.
@@ -29,9 +31,21 @@ impl Default for SoftTripleConfig {
     }
 }
 
-impl SoftTripleConfig {
+impl LossSettings for SoftTripleConfig {
+    type Loss = SoftTriple;
+
+    fn check(&self) -> Result<()> {
+        check_centres(self.centres)?;
+        if !(self.tau.is_finite() && self.tau >= 0.0) {
+            return Err(Error::Config(format!("loss.tau is {}, expected a number that is not negative", self.tau)));
+        }
+        check_finite("margin", self.margin)?;
+        check_positive("lambda", self.lambda)?;
+        check_positive("gamma", self.gamma)
+    }
+
     /// Centres drawn from a normal distribution of deviation 1/8.
-    pub fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> SoftTriple {
+    fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> SoftTriple {
         SoftTriple { proxies: init.normal([classes * self.centres, dim], 1.0 / 8.0), config: self.clone() }
     }
 }
@@ -45,9 +59,8 @@ pub struct SoftTriple {
     config: SoftTripleConfig,
 }
 
-impl SoftTriple {
-    /// The loss `[1]` of embeddings `[batch, dim]` with a class each.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
+impl Loss for SoftTriple {
+    fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
         let SoftTripleConfig { centres, lambda, gamma, margin, tau } = self.config;
         let directions = normalize(self.proxies.val());
         let cosine = normalize(embeddings).matmul(directions.clone().transpose());
@@ -59,16 +72,21 @@ impl SoftTriple {
         if tau == 0.0 || centres == 1 { loss } else { loss + spread(directions, centres) * tau }
     }
 
-    /// For each row the centre that the loss compares it with, `[batch, dim]`: Σ_k q_k n(w_k) over its class's centres, with q the
-    /// softmax of the row's cosines over γ. The product with the normalised embedding is the loss's score of the class.
-    pub fn proxy_rows(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<2> {
-        let SoftTripleConfig { centres, gamma, .. } = self.config;
-        mean_centres(self.proxies.val(), centres, embeddings, labels, |cosine| softmax(cosine / gamma, 1))
+    fn proxies(&self) -> Tensor<2> {
+        self.proxies.val()
     }
 
-    /// Centres of each class.
-    pub fn centres(&self) -> usize {
+    fn centres(&self) -> usize {
         self.config.centres
+    }
+
+    /// For each row the centre that the loss compares it with, `[batch, dim]`: Σ_k q_k n(w_k) over its class's centres, with q the
+    /// softmax of the row's cosines over γ. The product with the normalised embedding is the loss's score of the class.
+    fn proxy_rows(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<2> {
+        let SoftTripleConfig { centres, gamma, .. } = self.config;
+        let own = own_centres(self.proxies.val(), centres, labels);
+        let weights = softmax(cosines_with(&own, embeddings) / gamma, 1);
+        weighted_sum(own, weights)
     }
 }
 

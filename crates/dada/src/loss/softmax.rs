@@ -1,80 +1,13 @@
-//! Classification by cosines, with a margin or without: NormalizedSoftmax, CosFace and ArcFace.
+//! Classification by cosines, with a margin or without: what NormalizedSoftmax, CosFace and ArcFace have in common.
 
 use std::f64::consts::PI;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
-use crate::loss::{log_sum_exp, membership, own_scores, select_rows};
+use crate::loss::rows::{log_sum_exp, membership, own_scores, select_rows};
+use crate::loss::settings::Loss;
 use crate::model::layers::{Initializer, normalize};
-
-/// NormalizedSoftmax (Zhai and Wu, BMVC 2019): cross-entropy of cosines over a temperature.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NormalizedSoftmaxConfig {
-    /// σ, by which cosines are divided.
-    pub temperature: f64,
-}
-
-impl Default for NormalizedSoftmaxConfig {
-    fn default() -> Self {
-        Self { temperature: 0.05 }
-    }
-}
-
-impl NormalizedSoftmaxConfig {
-    /// Proxies drawn from a normal distribution of deviation 1/8.
-    pub fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> Softmax {
-        Softmax::new(1.0 / self.temperature, Margin::None, classes, dim, init)
-    }
-}
-
-/// CosFace (Wang et al., CVPR 2018, equation 4): the true class's cosine has to win by a margin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CosFaceConfig {
-    /// s, the factor of the cosines.
-    pub scale: f64,
-    /// m, taken from the cosine.
-    pub margin: f64,
-}
-
-impl Default for CosFaceConfig {
-    fn default() -> Self {
-        Self { scale: 64.0, margin: 0.35 }
-    }
-}
-
-impl CosFaceConfig {
-    /// Proxies drawn from a normal distribution of deviation 1/8.
-    pub fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> Softmax {
-        Softmax::new(self.scale, Margin::Cosine(self.margin), classes, dim, init)
-    }
-}
-
-/// ArcFace (Deng et al., CVPR 2019, equation 3): the true class's angle has to win by a margin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ArcFaceConfig {
-    /// s, the factor of the cosines.
-    pub scale: f64,
-    /// m in radians, added to the angle.
-    pub margin: f64,
-}
-
-impl Default for ArcFaceConfig {
-    fn default() -> Self {
-        Self { scale: 64.0, margin: 0.5 }
-    }
-}
-
-impl ArcFaceConfig {
-    /// Proxies drawn from a normal distribution of deviation 1/8.
-    pub fn init(&self, classes: usize, dim: usize, init: &mut Initializer) -> Softmax {
-        Softmax::new(self.scale, Margin::Angle(self.margin), classes, dim, init)
-    }
-}
 
 /// What is taken from the true class's cosine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,23 +32,29 @@ pub struct Softmax {
 }
 
 impl Softmax {
-    fn new(scale: f64, margin: Margin, classes: usize, dim: usize, init: &mut Initializer) -> Self {
+    /// Proxies drawn from a normal distribution of deviation 1/8; `scale` multiplies the cosines.
+    pub(super) fn new(scale: f64, margin: Margin, classes: usize, dim: usize, init: &mut Initializer) -> Self {
         Self { proxies: init.normal([classes, dim], 1.0 / 8.0), scale, margin }
     }
+}
 
-    /// The loss `[1]` of embeddings `[batch, dim]` with a class each.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
+impl Loss for Softmax {
+    fn forward(&self, embeddings: Tensor<2>, labels: &[usize]) -> Tensor<1> {
         let (x, proxies) = (normalize(embeddings), normalize(self.proxies.val()));
         let cosine = x.clone().matmul(proxies.clone().transpose());
         let own = own_scores(cosine.clone(), labels);
         let demanded = match self.margin {
             Margin::None => own,
             Margin::Cosine(margin) => own - margin,
-            Margin::Angle(margin) => wider(own, x, select_rows(proxies, labels), margin),
+            Margin::Angle(margin) => cosine_with_margin(own, x, select_rows(proxies, labels), margin),
         };
         let [_, classes] = cosine.dims();
         let scores = cosine.clone().mask_where(membership(labels, &cosine), demanded.clone().repeat_dim(1, classes));
         (log_sum_exp(scores * self.scale) - demanded * self.scale).mean()
+    }
+
+    fn proxies(&self) -> Tensor<2> {
+        self.proxies.val()
     }
 }
 
@@ -123,7 +62,7 @@ impl Softmax {
 ///
 /// sin θ is |a - b| |a + b| / 2: unlike the root of 1 - cos² θ it keeps its digits next to 0 and π, and its gradient is bounded by
 /// one there instead of growing beyond all limits.
-fn wider(cosine: Tensor<2>, a: Tensor<2>, b: Tensor<2>, margin: f64) -> Tensor<2> {
+fn cosine_with_margin(cosine: Tensor<2>, a: Tensor<2>, b: Tensor<2>, margin: f64) -> Tensor<2> {
     let length = |x: Tensor<2>| x.square().sum_dim(1).clamp_min(1e-24).sqrt();
     let sine = length(a.clone() - b.clone()) * length(a + b) * 0.5;
     let turned = cosine.clone() * margin.cos() - sine * margin.sin();
@@ -134,8 +73,9 @@ fn wider(cosine: Tensor<2>, a: Tensor<2>, b: Tensor<2>, margin: f64) -> Tensor<2
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loss::ProxyLossConfig;
+    use crate::loss::settings::LossSettings;
     use crate::loss::tests::{Rows, check, cosine};
+    use crate::loss::{ArcFaceConfig, CosFaceConfig, NormalizedSoftmaxConfig, ProxyLossConfig};
     use burn::tensor::{DType, Device};
 
     fn oracle(x: &Rows, labels: &[usize], proxies: &Rows, scale: f64, margin: Margin) -> f64 {
@@ -206,7 +146,7 @@ mod tests {
         let score = |step: usize| {
             let angle = PI * step as f64 / 60.0;
             let [a, b] = [[1.0, 0.0], [angle.cos(), angle.sin()]].map(|v| Tensor::<2>::from_data([v], (&device, DType::F64)));
-            wider((a.clone() * b.clone()).sum_dim(1), a, b, 0.5).into_scalar::<f64>()
+            cosine_with_margin((a.clone() * b.clone()).sum_dim(1), a, b, 0.5).into_scalar::<f64>()
         };
         assert!((1..=60).all(|step| score(step) < score(step - 1)));
     }
