@@ -86,8 +86,7 @@ impl EncoderConfig {
             );
             return Err(Error::Config(problem));
         }
-        let is_transformer = matches!(self.backbone, BackboneConfig::VitSmallPatch16 { .. });
-        if self.pooling == Pooling::Cls && !is_transformer {
+        if self.pooling == Pooling::Cls && !self.backbone.has_class_token() {
             let name = self.backbone.name();
             return Err(Error::Config(format!("encoder.pooling is cls, but {name} has no class token; expected avg, max, avg-max or gem")));
         }

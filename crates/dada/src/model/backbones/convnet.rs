@@ -8,6 +8,8 @@ use burn::module::Module;
 use burn::tensor::{Tensor, activation::relu};
 use serde::{Deserialize, Serialize};
 
+use crate::data::pictures::preprocess::Preprocess;
+use crate::model::backbones::family::{Family, Features};
 use crate::model::layers::{BatchNorm, Conv, Initializer, Mode, Statistics, conv_norm};
 use dada_compute::{Activation, ConvOptions};
 
@@ -43,9 +45,11 @@ pub struct ConvNet {
     layers: Vec<Vec<Block>>,
 }
 
-impl ConvNet {
-    /// A network with random weights.
-    pub fn new(config: &ConvNetConfig, init: &mut Initializer) -> Self {
+impl Family for ConvNet {
+    type Member = ();
+    type Keys = ConvNetConfig;
+
+    fn new(_: &(), config: &ConvNetConfig, init: &mut Initializer) -> Self {
         let mut width = config.stem;
         let stem = Conv::new([width, 3], 3, same(config.stem_stride), init);
         let layers = config.channels.iter().map(|&channels| {
@@ -60,20 +64,31 @@ impl ConvNet {
         Self { conv1: stem, bn1: BatchNorm::new(config.stem, EPSILON, config.statistics, init), layers }
     }
 
+    fn features(_: &(), config: &ConvNetConfig) -> usize {
+        config.channels.last().copied().unwrap_or(config.stem)
+    }
+
+    fn preprocess(_: &()) -> Option<Preprocess> {
+        None
+    }
+
     /// The stem and the stages.
-    pub fn stages(&self) -> usize {
+    fn stages(&self) -> usize {
         1 + self.layers.len()
     }
 
-    /// Consecutive stages, of pictures `[batch, 3, height, width]` or of the map that the stages before made.
-    pub fn forward_stages(&self, mut x: Tensor<4>, stages: Range<usize>, mode: Mode) -> Tensor<4> {
+    fn forward_stages(&self, x: Features, stages: Range<usize>, mode: Mode) -> Features {
+        let mut x = x.only_map();
         for stage in stages {
-            x = match stage.checked_sub(1) {
-                None => conv_norm(x, &self.conv1, &self.bn1, mode, Activation::Relu),
-                Some(layer) => self.layers[layer].iter().fold(x, |x, block| block.forward(x, mode)),
-            };
+            if stage == 0 {
+                x = conv_norm(x, &self.conv1, &self.bn1, mode, Activation::Relu);
+            } else {
+                for block in &self.layers[stage - 1] {
+                    x = block.forward(x, mode);
+                }
+            }
         }
-        x
+        Features::Map(x)
     }
 }
 

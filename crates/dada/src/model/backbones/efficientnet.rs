@@ -8,35 +8,27 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::model::layers::{BatchNorm, Conv, Initializer, Mode, Statistics, conv_norm};
+use crate::data::pictures::preprocess::Preprocess;
+use crate::model::backbones::family::{Family, Features, NormKeys};
+use crate::model::layers::{BatchNorm, Conv, Initializer, Mode, conv_norm};
+use crate::model::preprocess;
 use dada_compute::{Activation, ConvOptions};
 
 /// Channels of the last map.
-pub const FEATURES: usize = 1280;
+const FEATURES: usize = 1280;
 
 const STEM: usize = 32;
 const EPSILON: f64 = 1e-3;
 
-/// Which of the lite networks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lite {
-    /// 224 × 224, 3.4 M parameters without a classifier
-    Lite0,
-    /// 240 × 240
-    Lite1,
-    /// 260 × 260
-    Lite2,
-}
-
-impl Lite {
-    /// How many times as many channels and blocks as the first network of the family.
-    fn multipliers(self) -> (f64, f64) {
-        match self {
-            Self::Lite0 => (1.0, 1.0),
-            Self::Lite1 => (1.0, 1.1),
-            Self::Lite2 => (1.1, 1.2),
-        }
-    }
+/// How a network differs from the first of the family.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lite {
+    /// How many times as many channels.
+    pub wider: f64,
+    /// How many times as many blocks.
+    pub deeper: f64,
+    /// Side of the pictures that the usual weights were trained with, in pixels.
+    pub trained_at: u32,
 }
 
 /// A group of blocks: the first one changes resolution and width.
@@ -68,10 +60,11 @@ pub struct EfficientNet {
     bn2: BatchNorm,
 }
 
-impl EfficientNet {
-    /// Random weights.
-    pub fn new(lite: Lite, statistics: Statistics, init: &mut Initializer) -> Self {
-        let (wider, deeper) = lite.multipliers();
+impl Family for EfficientNet {
+    type Member = Lite;
+    type Keys = NormKeys;
+
+    fn new(&Lite { wider, deeper, .. }: &Lite, &NormKeys { statistics }: &NormKeys, init: &mut Initializer) -> Self {
         let norm = |channels: usize, init: &mut Initializer| BatchNorm::new(channels, EPSILON, statistics, init);
         let conv_stem = Conv::same([STEM, 3], 3, ConvOptions { stride: 2, ..ConvOptions::default() }, init);
         let bn1 = norm(STEM, init);
@@ -97,19 +90,35 @@ impl EfficientNet {
         Self { conv_stem, bn1, blocks, conv_head, bn2 }
     }
 
+    fn features(_: &Lite, _: &NormKeys) -> usize {
+        FEATURES
+    }
+
+    fn preprocess(lite: &Lite) -> Option<Preprocess> {
+        Some(preprocess::usual(lite.trained_at, preprocess::LITE))
+    }
+
     /// The stem, seven groups of blocks and the last convolution.
-    pub fn stages(&self) -> usize {
+    fn stages(&self) -> usize {
         self.blocks.len() + 2
     }
 
     /// `[batch, 3, height, width]` to `[batch, 1280, ⌈height / 32⌉, ⌈width / 32⌉]` when all stages are run; a part of them takes and
     /// returns the maps in between.
-    pub fn forward_stages(&self, x: Tensor<4>, stages: Range<usize>, mode: Mode) -> Tensor<4> {
-        stages.fold(x, |x, stage| match stage {
-            0 => conv_norm(x, &self.conv_stem, &self.bn1, mode, Activation::Relu6),
-            stage if stage <= self.blocks.len() => self.blocks[stage - 1].iter().fold(x, |x, block| block.forward(x, mode)),
-            _ => conv_norm(x, &self.conv_head, &self.bn2, mode, Activation::Relu6),
-        })
+    fn forward_stages(&self, x: Features, stages: Range<usize>, mode: Mode) -> Features {
+        let mut x = x.only_map();
+        for stage in stages {
+            if stage == 0 {
+                x = conv_norm(x, &self.conv_stem, &self.bn1, mode, Activation::Relu6);
+            } else if stage <= self.blocks.len() {
+                for block in &self.blocks[stage - 1] {
+                    x = block.forward(x, mode);
+                }
+            } else {
+                x = conv_norm(x, &self.conv_head, &self.bn2, mode, Activation::Relu6);
+            }
+        }
+        Features::Map(x)
     }
 }
 

@@ -9,43 +9,22 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use crate::data::pictures::preprocess::Preprocess;
+use crate::model::backbones::family::{Family, Features, NormKeys};
 use crate::model::layers::{BatchNorm, Conv, Initializer, Mode, Statistics, conv_norm};
+use crate::model::preprocess;
 use dada_compute::{Activation, ConvOptions, max_pool2d};
 
 const STEM: usize = 64;
 const EPSILON: f64 = 1e-5;
 
-/// Which of the networks.
+/// What tells the networks apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Two basic blocks a layer
-    Resnet18,
-    /// Basic blocks: 3, 4, 6, 3
-    Resnet34,
-    /// Bottlenecks: 3, 4, 6, 3
-    Resnet50,
-}
-
-impl Depth {
-    fn blocks(self) -> [usize; 4] {
-        match self {
-            Self::Resnet18 => [2, 2, 2, 2],
-            Self::Resnet34 | Self::Resnet50 => [3, 4, 6, 3],
-        }
-    }
-
-    /// Channels of a block's output for each of its inner ones.
-    fn expansion(self) -> usize {
-        match self {
-            Self::Resnet18 | Self::Resnet34 => 1,
-            Self::Resnet50 => 4,
-        }
-    }
-
-    /// Channels of the last map.
-    pub fn features(self) -> usize {
-        512 * self.expansion()
-    }
+pub struct Depth {
+    /// Blocks of each layer.
+    pub blocks: [usize; 4],
+    /// Channels of a block's output for each of its inner ones: 1 for basic blocks, 4 for bottlenecks.
+    pub expansion: usize,
 }
 
 /// The network up to its last map.
@@ -59,18 +38,20 @@ pub struct ResNet {
     layer4: Vec<Block>,
 }
 
-impl ResNet {
-    /// Random weights.
-    pub fn new(depth: Depth, statistics: Statistics, init: &mut Initializer) -> Self {
+impl Family for ResNet {
+    type Member = Depth;
+    type Keys = NormKeys;
+
+    fn new(depth: &Depth, &NormKeys { statistics }: &NormKeys, init: &mut Initializer) -> Self {
         let conv1 = conv([STEM, 3], 7, 2, init);
         let bn1 = BatchNorm::new(STEM, EPSILON, statistics, init);
         let mut inputs = STEM;
         let [layer1, layer2, layer3, layer4] = std::array::from_fn(|index| {
             let inner = STEM << index;
-            (0..depth.blocks()[index])
+            (0..depth.blocks[index])
                 .map(|place| {
                     let stride = if place == 0 && index > 0 { 2 } else { 1 };
-                    let shape = BlockShape { inputs, inner, outputs: inner * depth.expansion(), stride };
+                    let shape = BlockShape { inputs, inner, outputs: inner * depth.expansion, stride };
                     inputs = shape.outputs;
                     Block::new(&shape, statistics, init)
                 })
@@ -79,19 +60,34 @@ impl ResNet {
         Self { conv1, bn1, layer1, layer2, layer3, layer4 }
     }
 
+    fn features(depth: &Depth, _: &NormKeys) -> usize {
+        512 * depth.expansion
+    }
+
+    fn preprocess(_: &Depth) -> Option<Preprocess> {
+        Some(preprocess::usual(224, preprocess::IMAGENET))
+    }
+
     /// The stem and four layers.
-    pub fn stages(&self) -> usize {
+    fn stages(&self) -> usize {
         5
     }
 
     /// `[batch, 3, height, width]` to `[batch, 512 or 2048, ⌈height / 32⌉, ⌈width / 32⌉]` when all stages are run; a part of them takes
     /// and returns the maps in between.
-    pub fn forward_stages(&self, x: Tensor<4>, stages: Range<usize>, mode: Mode) -> Tensor<4> {
+    fn forward_stages(&self, x: Features, stages: Range<usize>, mode: Mode) -> Features {
         let layers = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
-        stages.fold(x, |x, stage| match stage {
-            0 => max_pool2d(conv_norm(x, &self.conv1, &self.bn1, mode, Activation::Relu), 3, 2, [1; 4]),
-            stage => layers[stage - 1].iter().fold(x, |x, block| block.forward(x, mode)),
-        })
+        let mut x = x.only_map();
+        for stage in stages {
+            if stage == 0 {
+                x = max_pool2d(conv_norm(x, &self.conv1, &self.bn1, mode, Activation::Relu), 3, 2, [1; 4]);
+            } else {
+                for block in layers[stage - 1] {
+                    x = block.forward(x, mode);
+                }
+            }
+        }
+        Features::Map(x)
     }
 }
 

@@ -9,13 +9,15 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, softmax};
 
-use crate::model::layers::{Initializer, Linear};
+use crate::data::pictures::preprocess::Preprocess;
+use crate::model::backbones::family::{Family, Features, NoKeys};
+use crate::model::layers::{Initializer, Linear, Mode};
 use dada_compute::{ConvOptions, conv2d};
 
 /// Width of a token.
-pub const FEATURES: usize = 384;
+const FEATURES: usize = 384;
 /// Height and width of a picture.
-pub const SIZE: usize = 224;
+const SIZE: usize = 224;
 
 const PATCH: usize = 16;
 const PATCHES: usize = (SIZE / PATCH) * (SIZE / PATCH);
@@ -32,9 +34,14 @@ pub struct Vit {
     norm: LayerNorm,
 }
 
-impl Vit {
-    /// Random weights.
-    pub fn new(init: &mut Initializer) -> Self {
+impl Family for Vit {
+    type Member = ();
+    type Keys = NoKeys;
+
+    const CLASS_TOKEN: bool = true;
+    const ONLY_SIZE: Option<usize> = Some(SIZE);
+
+    fn new(_: &(), _: &NoKeys, init: &mut Initializer) -> Self {
         Self {
             cls_token: init.normal([1, 1, FEATURES], 1e-6),
             pos_embed: init.normal([1, PATCHES + 1, FEATURES], 0.02),
@@ -44,13 +51,32 @@ impl Vit {
         }
     }
 
+    fn features(_: &(), _: &NoKeys) -> usize {
+        FEATURES
+    }
+
+    /// ImageNet-21k's weights want [`HALVES`](crate::model::preprocess::HALVES), DINO's [`IMAGENET`](crate::model::preprocess::IMAGENET).
+    fn preprocess(_: &()) -> Option<Preprocess> {
+        None
+    }
+
     /// The patch embedding and twelve blocks.
-    pub fn stages(&self) -> usize {
+    fn stages(&self) -> usize {
         BLOCKS + 1
     }
 
+    fn forward_stages(&self, x: Features, stages: Range<usize>, _: Mode) -> Features {
+        match x {
+            Features::Map(images) if stages.is_empty() => Features::Map(images),
+            Features::Map(images) => Features::Tokens(self.forward_blocks(self.embed(images), 1..stages.end)),
+            Features::Tokens(tokens) => Features::Tokens(self.forward_blocks(tokens, stages)),
+        }
+    }
+}
+
+impl Vit {
     /// The first stage: `[batch, 3, 224, 224]` to `[batch, 1 + 196, 384]`, the class token first.
-    pub fn embed(&self, images: Tensor<4>) -> Tensor<3> {
+    fn embed(&self, images: Tensor<4>) -> Tensor<3> {
         let batch = images.dims()[0];
         let patches = self.patch_embed.proj.forward(images);
         let class = self.cls_token.val().expand([batch, 1, FEATURES]);
@@ -58,11 +84,15 @@ impl Vit {
     }
 
     /// Later stages, from one on: the blocks, and the normalisation with the last of them. `[batch, tokens, 384]` in and out.
-    pub fn forward_blocks(&self, tokens: Tensor<3>, stages: Range<usize>) -> Tensor<3> {
-        stages.fold(tokens, |x, stage| {
-            let x = self.blocks[stage - 1].forward(x);
-            if stage == BLOCKS { self.norm.forward(x) } else { x }
-        })
+    fn forward_blocks(&self, tokens: Tensor<3>, stages: Range<usize>) -> Tensor<3> {
+        let mut x = tokens;
+        for stage in stages {
+            x = self.blocks[stage - 1].forward(x);
+            if stage == BLOCKS {
+                x = self.norm.forward(x);
+            }
+        }
+        x
     }
 }
 
