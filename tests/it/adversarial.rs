@@ -1,7 +1,7 @@
 //! Does the domain discriminator see?
 
 use burn::tensor::{Device, Tensor, TensorData};
-use dada::adversarial::{DadaConfig, Draw, Draws, MixConfig, Norm, Reach, Terms};
+use dada::adversarial::{DadaConfig, Draw, Randomness, MixConfig, Norm, GradientScale, Terms};
 use dada::model::layers::Initializer;
 use dada::random::{Purpose, generator};
 use dada::train::optimizer::{Adam, OptimizerConfig, Rate};
@@ -28,8 +28,8 @@ fn loss_after_training(config: &DadaConfig) -> f64 {
     let labels = [0; ROWS];
     let mut recent = Vec::new();
     for step in 0..400 {
-        let mut draws = Draws::new(&config.mix, ROWS, |purpose| generator(0, purpose, 0, step, 0));
-        let terms = Terms::new(&discriminators, config, cloud(0, step), cloud(1, step), &labels, &mut draws, Reach::NONE);
+        let mut draws = Randomness::new(&config.mix, ROWS, |purpose| generator(0, purpose, 0, step, 0));
+        let terms = Terms::new(&discriminators, config, cloud(0, step), cloud(1, step), &labels, &mut draws, GradientScale::ZERO);
         let loss = terms.domain.unwrap();
         recent.push(loss.clone().into_scalar::<f64>());
         let rate = Rate { learning_rate: 5e-3, weight_decay: 0.0 };

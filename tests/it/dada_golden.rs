@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::Param;
 use burn::tensor::{DType, Device, Tensor};
 use dada::adversarial::{
-    CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, Draws, MixConfig, Norm, Ramps, Reach, Terms,
+    CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, Randomness, MixConfig, Norm, RampUp, GradientScale, Terms,
     append_class_mixtures,
 };
 use dada::loss::{LossSettings, PositiveMean, ProxyAnchorConfig, ProxyLoss};
@@ -127,9 +127,9 @@ impl<'a> Case<'a> {
     fn terms(&self) -> Terms {
         let coefficients = vec![number(&self.golden["mix_m"]); self.labels.len()];
         let [classes, dropout] = [Purpose::Classes, Purpose::Dropout].map(|purpose| generator(0, purpose, 0, 0, 0));
-        let mut draws = Draws { domain: coefficients.clone(), category: coefficients, classes, dropout };
+        let mut draws = Randomness { domain: coefficients.clone(), category: coefficients, classes, dropout };
         let rows = self.loss.proxy_rows(self.x.clone(), &self.labels);
-        Terms::new(&self.discriminators, &self.config, self.x.clone(), rows, &self.labels, &mut draws, Reach::WHOLE)
+        Terms::new(&self.discriminators, &self.config, self.x.clone(), rows, &self.labels, &mut draws, GradientScale::ONE)
     }
 
     fn check(&self, term: &str, value: Tensor<1>) {
@@ -161,7 +161,7 @@ fn check_case(name: &str) {
         terms.risk.unwrap() + terms.discrepancy.unwrap()
     });
     on(case(), "generator_total", |case| {
-        case.loss.forward(case.x.clone(), &case.labels) * case.loss_weight + case.terms().for_encoder(&case.config, Ramps::PASSED).unwrap()
+        case.loss.forward(case.x.clone(), &case.labels) * case.loss_weight + case.terms().for_encoder(&case.config, RampUp::DONE).unwrap()
     });
 
     let case = case();

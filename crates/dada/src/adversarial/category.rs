@@ -22,7 +22,7 @@ pub struct CategoryConfig {
     pub ramp_epochs: usize,
     /// Rank of the output layer: its matrix `[classes, width]` is a product of `[classes, rank]` and `[rank, width]`. 0 for a full matrix.
     pub rank: usize,
-    /// Classes, besides those of the batch, that a pass judges: drawn anew in each. Risk and discrepancy are those of the predictions over
+    /// Classes, besides those of the batch, that a pass is about: drawn anew in each. Risk and discrepancy are those of the predictions over
     /// the chosen classes alone. 0 for all classes.
     pub sampled_classes: usize,
     /// Shape of the discriminator: linear by default, whose pull is weaker but steadier than that of hidden layers that still have to learn.
@@ -49,30 +49,34 @@ impl CategoryConfig {
         self.weight != 0.0 || (self.discrepancy_weight != 0.0 && self.discrepancy != Discrepancy::None)
     }
 
-    /// The classes that a pass judges, ascending, where they are not all: those of `labels` and as many others of `classes` as
+    /// The classes that a pass is about, ascending, where they are not all: those of `labels` and as many others of `classes` as
     /// `sampled_classes` says.
-    pub fn judged(&self, labels: &[usize], classes: usize, generator: &mut ChaCha8Rng) -> Option<Vec<usize>> {
-        let mut chosen: BTreeSet<usize> = labels.iter().copied().collect();
-        if self.sampled_classes == 0 || chosen.len() + self.sampled_classes >= classes {
+    pub fn sample_classes(&self, labels: &[usize], classes: usize, generator: &mut ChaCha8Rng) -> Option<Vec<usize>> {
+        let present: BTreeSet<usize> = labels.iter().copied().collect();
+        if self.sampled_classes == 0 || present.len() + self.sampled_classes >= classes {
             return None;
         }
-        // The place among the other classes: it moves up by each class of the batch at or below it.
-        let present = chosen.clone();
-        for place in index::sample(generator, classes - present.len(), self.sampled_classes) {
-            let moved = present.iter().fold(place, |place, &class| if class <= place { place + 1 } else { place });
-            chosen.insert(moved);
+        let mut sampled = present.clone();
+        for index in index::sample(generator, classes - present.len(), self.sampled_classes) {
+            // An index among the other classes becomes a class: it moves up by each class of the batch at or below it.
+            let mut class = index;
+            for &own in &present {
+                if own <= class {
+                    class += 1;
+                }
+            }
+            sampled.insert(class);
         }
-        Some(chosen.into_iter().collect())
+        Some(sampled.into_iter().collect())
     }
 }
 
-/// The place of each label among `chosen`, which is ascending and has all of them; the label itself where all classes are judged.
-pub(super) fn places(labels: &[usize], chosen: Option<&[usize]>) -> Vec<usize> {
-    let place = |label: &usize| match chosen {
-        Some(chosen) => chosen.binary_search(label).expect("the classes of the batch are judged"),
-        None => *label,
+/// The index of each label among the sampled classes, which are ascending and have all of them; the label itself where no classes are sampled.
+pub(super) fn class_indices(labels: &[usize], sampled: Option<&[usize]>) -> Vec<usize> {
+    let Some(sampled) = sampled else {
+        return labels.to_vec();
     };
-    labels.iter().map(place).collect()
+    labels.iter().map(|label| sampled.binary_search(label).expect("the classes of the batch are among the sampled ones")).collect()
 }
 
 #[cfg(test)]
@@ -81,30 +85,30 @@ mod tests {
     use crate::random::{Purpose, generator};
 
     #[test]
-    fn a_batch_is_judged_over_its_classes_and_as_many_others_as_are_asked_for() {
+    fn a_batch_sees_its_own_classes_and_as_many_others_as_are_asked_for() {
         let config = CategoryConfig { sampled_classes: 3, ..Default::default() };
         let labels = [7, 2, 7, 9, 0];
         let mut seen = BTreeSet::new();
         for row in 0..200 {
-            let chosen = config.judged(&labels, 10, &mut generator(0, Purpose::Classes, 0, 0, row)).unwrap();
+            let chosen = config.sample_classes(&labels, 10, &mut generator(0, Purpose::Classes, 0, 0, row)).unwrap();
             assert_eq!(chosen.len(), 7);
             assert!(chosen.windows(2).all(|pair| pair[0] < pair[1]) && *chosen.last().unwrap() < 10);
-            let places = places(&labels, Some(&chosen));
-            assert!(places.iter().zip(labels).all(|(&place, label)| chosen[place] == label));
+            let indices = class_indices(&labels, Some(&chosen));
+            assert!(indices.iter().zip(labels).all(|(&index, label)| chosen[index] == label));
             seen.extend(chosen);
         }
         assert_eq!(seen.len(), 10, "every class has its turn");
     }
 
     #[test]
-    fn all_classes_are_judged_where_none_is_left_out() {
+    fn all_classes_take_part_where_none_is_left_out() {
         let draw = |sampled_classes| {
             let config = CategoryConfig { sampled_classes, ..Default::default() };
-            config.judged(&[1, 2], 5, &mut generator(0, Purpose::Classes, 0, 0, 0))
+            config.sample_classes(&[1, 2], 5, &mut generator(0, Purpose::Classes, 0, 0, 0))
         };
         assert_eq!(draw(0), None);
         assert_eq!(draw(3), None);
         assert_eq!(draw(2).unwrap().len(), 4);
-        assert_eq!(places(&[4, 0], None), [4, 0]);
+        assert_eq!(class_indices(&[4, 0], None), [4, 0]);
     }
 }

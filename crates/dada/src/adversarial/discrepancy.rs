@@ -15,7 +15,7 @@ pub enum Discrepancy {
     NuclearNorm,
     /// Mean absolute difference of predictions, row by row.
     L1,
-    /// None: mixtures are not judged.
+    /// None: the category discriminator does not see mixtures.
     None,
 }
 

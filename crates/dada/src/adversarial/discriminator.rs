@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor, TensorData, activation::relu};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::adversarial::spectral::spectral_norm;
+use crate::adversarial::ablation::spectral_norm;
 use crate::model::layers::{Initializer, Linear, dropout, layer_norm};
 use dada_compute::{Activation, batch_norm_rows};
 
@@ -121,32 +121,34 @@ impl Discriminator {
     }
 
     fn pass(&self, mut x: Tensor<2>, chosen: Option<&[usize]>, groups: &[usize], generator: &mut ChaCha8Rng) -> Tensor<2> {
-        for (index, layer) in self.layers.iter().enumerate() {
-            let is_hidden = index + 1 < self.layers.len();
-            let activation = if is_hidden { Activation::Relu } else { Activation::Identity };
-            let chosen = chosen.filter(|_| !is_hidden).map(|chosen| indices(chosen, &x));
-            if let Some(factor) = self.factor.as_ref().filter(|_| !is_hidden) {
-                x = self.linear(x, factor, None);
-            }
-            x = self.linear(x, layer, chosen.clone());
-            let picked = |param: &Param<Tensor<1>>| match &chosen {
-                Some(chosen) => param.val().select(0, chosen.clone()),
-                None => param.val(),
+        let (output, hidden) = self.layers.split_last().expect("there is an output layer");
+        for (index, layer) in hidden.iter().enumerate() {
+            x = self.linear(x, layer, None);
+            x = match self.norms.get(index) {
+                Some(affine) => self.normalize(x, affine.weight.val(), affine.bias.val(), groups, Activation::Relu),
+                None => relu(x),
             };
-            x = match self.norms.get(index).map(|affine| (picked(&affine.weight), picked(&affine.bias))) {
-                None if is_hidden => relu(x),
-                None => x,
-                Some((weight, bias)) if self.norm == Norm::Layer => {
-                    let x = layer_norm(x) * weight.unsqueeze() + bias.unsqueeze();
-                    if is_hidden { relu(x) } else { x }
-                }
-                Some((weight, bias)) => batch_norm_rows(x, weight, bias, groups, activation),
-            };
-            if is_hidden {
-                x = dropout(x, self.dropout, generator);
-            }
+            x = dropout(x, self.dropout, generator);
         }
-        x
+        let chosen = chosen.map(|chosen| indices(chosen, &x));
+        if let Some(factor) = &self.factor {
+            x = self.linear(x, factor, None);
+        }
+        x = self.linear(x, output, chosen.clone());
+        let Some(affine) = self.norms.get(hidden.len()) else { return x };
+        let (mut weight, mut bias) = (affine.weight.val(), affine.bias.val());
+        if let Some(chosen) = chosen {
+            (weight, bias) = (weight.select(0, chosen.clone()), bias.select(0, chosen));
+        }
+        self.normalize(x, weight, bias, groups, Activation::Identity)
+    }
+
+    fn normalize(&self, x: Tensor<2>, weight: Tensor<1>, bias: Tensor<1>, groups: &[usize], activation: Activation) -> Tensor<2> {
+        if self.norm != Norm::Layer {
+            return batch_norm_rows(x, weight, bias, groups, activation);
+        }
+        let x = layer_norm(x) * weight.unsqueeze() + bias.unsqueeze();
+        if activation == Activation::Relu { relu(x) } else { x }
     }
 
     fn linear(&self, x: Tensor<2>, layer: &Linear, chosen: Option<Tensor<1, Int>>) -> Tensor<2> {

@@ -1,14 +1,13 @@
 //! The augmented domain between samples and proxies.
 
-use burn::module::{Module, Param};
-use burn::tensor::{Tensor, TensorData, activation::sigmoid};
+use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 use serde::{Deserialize, Serialize};
 
-use crate::adversarial::slerp::slerp;
+use crate::adversarial::ablation::{Mixer, slerp};
 use crate::error::{Error, Result};
-use crate::model::layers::{Initializer, Linear, normalize};
+use crate::model::layers::{Initializer, normalize};
 
 /// How often a mixing coefficient is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +33,7 @@ pub enum MixMode {
     Gated,
     /// A learned linear map of both, one behind the other.
     Projected,
-    /// Nothing: there is no mixed domain, and samples are judged beside proxies alone.
+    /// Nothing: there is no mixed domain, and the discriminators see samples and proxies alone.
     Nothing,
 }
 
@@ -64,25 +63,6 @@ impl Default for MixConfig {
     }
 }
 
-/// What a learned mode has learned.
-///
-/// It learns with encoder and proxies, from the encoder's objective, though with the discriminators' step size: it is a new part, which
-/// the small steps of a pre-trained network would leave where it is. The discriminators' own steps see its mixtures as they are.
-#[derive(Module, Debug)]
-pub enum Mixer {
-    /// Of [`MixMode::Gated`].
-    Gate(Gate),
-    /// Of [`MixMode::Projected`]: `[sample, proxy]`, 2 · dim, to dim.
-    Projection(Linear),
-}
-
-/// A coefficient for each dimension.
-#[derive(Module, Debug)]
-pub struct Gate {
-    /// Coefficients before the sigmoid, `[dim]`.
-    pub logits: Param<Tensor<1>>,
-}
-
 impl MixConfig {
     /// # Errors
     /// For parameters that no coefficient can be drawn with.
@@ -104,16 +84,8 @@ impl MixConfig {
         let mean = self.alpha / (self.alpha + self.beta);
         match self.mode {
             MixMode::Linear | MixMode::Spherical | MixMode::Nothing => None,
-            MixMode::Gated => Some(Mixer::Gate(Gate { logits: init.constant([dim], (mean / (1.0 - mean)).ln()) })),
-            MixMode::Projected => {
-                let m = self.shifted(mean);
-                let mut weight = vec![0.0; dim * 2 * dim];
-                for row in 0..dim {
-                    weight[row * 2 * dim + row] = 1.0 - m;
-                    weight[row * 2 * dim + dim + row] = m;
-                }
-                Some(Mixer::Projection(Linear { weight: init.values([dim, 2 * dim], weight), bias: init.constant([dim], 0.0) }))
-            }
+            MixMode::Gated => Some(Mixer::gate(mean, dim, init)),
+            MixMode::Projected => Some(Mixer::projection(self.shifted(mean), dim, init)),
         }
     }
 
@@ -125,10 +97,9 @@ impl MixConfig {
     /// Mixing coefficients m for `rows` rows, each the share of the proxy.
     pub fn coefficients(&self, rows: usize, generator: &mut ChaCha8Rng) -> Vec<f64> {
         let beta = Beta::new(self.alpha, self.beta).expect("both parameters are checked to be positive");
-        let mut draw = || self.shifted(beta.sample(generator));
         match self.draw {
-            Draw::Row => (0..rows).map(|_| draw()).collect(),
-            Draw::Batch => vec![draw(); rows],
+            Draw::Row => (0..rows).map(|_| self.shifted(beta.sample(generator))).collect(),
+            Draw::Batch => vec![self.shifted(beta.sample(generator)); rows],
         }
     }
 
@@ -141,17 +112,12 @@ impl MixConfig {
     pub fn mix(&self, mixer: Option<&Mixer>, x: Tensor<2>, proxies: Tensor<2>, coefficients: &[f64]) -> Tensor<2> {
         let normalised = self.normalize || self.mode == MixMode::Spherical;
         let (x, proxies) = if normalised { (normalize(x), normalize(proxies)) } else { (x, proxies) };
-        let z = match mixer {
-            Some(Mixer::Gate(gate)) => {
-                let m = sigmoid(gate.logits.val()).unsqueeze::<2>() * self.shift_scale + (1.0 - self.shift_scale);
-                x.clone() + (proxies - x) * m
-            }
-            Some(Mixer::Projection(projection)) => projection.forward(Tensor::cat(vec![x, proxies], 1)),
-            None => {
-                let m = TensorData::new(coefficients.to_vec(), [coefficients.len(), 1]);
-                let m = Tensor::<2>::from_data(m, (&x.device(), x.dtype()));
-                if self.mode == MixMode::Spherical { slerp(x, proxies, m) } else { x.clone() + (proxies - x) * m }
-            }
+        let z = if let Some(mixer) = mixer {
+            mixer.mix(x, proxies, self.shift_scale)
+        } else {
+            let m = TensorData::new(coefficients.to_vec(), [coefficients.len(), 1]);
+            let m = Tensor::<2>::from_data(m, (&x.device(), x.dtype()));
+            if self.mode == MixMode::Spherical { slerp(x, proxies, m) } else { x.clone() + (proxies - x) * m }
         };
         if normalised { normalize(z) } else { z }
     }
@@ -214,34 +180,5 @@ mod tests {
             let chord = if normalize { (0.25f32).atan2(0.75) } else { (0.125f32).atan2(2.25) };
             assert!((angle(MixMode::Linear) - chord).abs() < 1e-6);
         }
-    }
-
-    #[test]
-    fn learned_modes_start_at_the_mean_of_the_draws_and_follow_what_they_learned() {
-        let device = Device::default();
-        let mut init = Initializer::new(&device, 0);
-        let [x, p] = [0, 1].map(|_| init.normal([5, 3], 1.0).val());
-        for (shift_scale, mean) in [(1.0, 0.75), (0.5, 0.875)] {
-            for mode in [MixMode::Gated, MixMode::Projected] {
-                let config = MixConfig { mode, alpha: 3.0, beta: 1.0, shift_scale, ..Default::default() };
-                let mixer = config.init(3, &mut init).unwrap();
-                let learned = values(config.mix(Some(&mixer), x.clone(), p.clone(), &[]));
-                let drawn = values(MixConfig::default().mix(None, x.clone(), p.clone(), &[mean; 5]));
-                assert!(learned.iter().zip(&drawn).all(|(a, b)| (a - b).abs() < 1e-6), "{mode:?}: {learned:?} {drawn:?}");
-            }
-        }
-        let config = MixConfig { mode: MixMode::Gated, normalize: false, ..Default::default() };
-        let gate = Mixer::Gate(Gate { logits: init.values([3], vec![-50.0, 0.0, 50.0]) });
-        let [z, x, p] = [config.mix(Some(&gate), x.clone(), p.clone(), &[]), x, p].map(values);
-        for row in 0..5 {
-            let at = |values: &[f32], column: usize| values[row * 3 + column];
-            let expected = [at(&x, 0), (at(&x, 1) + at(&p, 1)) / 2.0, at(&p, 2)];
-            assert!((0..3).all(|column| (at(&z, column) - expected[column]).abs() < 1e-6));
-        }
-        assert!(
-            [MixMode::Linear, MixMode::Spherical]
-                .iter()
-                .all(|mode| MixConfig { mode: *mode, ..config.clone() }.init(3, &mut init).is_none())
-        );
     }
 }

@@ -1,4 +1,4 @@
-//! DADA: samples and proxies as two domains, a mixed domain between them, and two discriminators that judge all three.
+//! DADA: samples and proxies as two domains, a mixed domain between them, and two discriminators over all three.
 //!
 //! Both sides of the game are built from the same three terms, computed on embeddings x and on the proxy of each row:
 //!
@@ -11,29 +11,28 @@
 //! The discriminators minimise `a L_u + b L_s - c L_dis`; encoder and proxies minimise `w L_proxy + b L_s + c L_dis - g L_u`
 //! (Ren et al., AAAI 2024; each letter is a key of `[dada.domain]`, `[dada.category]` or `[loss]`).
 
+mod ablation;
 mod category;
 mod class_mix;
 mod discrepancy;
 mod discriminator;
 mod domain;
+mod gradients;
 mod mix;
-mod slerp;
-mod spectral;
 mod terms;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+pub use ablation::{Confusion, Gate, Mixer, slerp, spectral_norm};
 pub use category::CategoryConfig;
 pub use class_mix::{append_class_mixtures, class_coefficient};
 pub use discrepancy::Discrepancy;
 pub use discriminator::{Affine, Discriminator, DiscriminatorConfig, Norm};
-pub use domain::{Confusion, cross_entropy, domain_accuracy, domain_loss};
-pub use mix::{Draw, Gate, MixConfig, MixMode, Mixer};
-pub use slerp::slerp;
-pub use spectral::spectral_norm;
-pub use terms::{Draws, Ramps, Reach, Terms};
+pub use domain::{cross_entropy, domain_accuracy, domain_loss};
+pub use gradients::{GradientScale, RampUp};
+pub use mix::{Draw, MixConfig, MixMode};
+pub use terms::{Randomness, Terms};
 
 use crate::config::not_negative;
 use crate::error::{Error, Result};
@@ -57,7 +56,7 @@ pub enum Update {
     /// Both from one backward pass, in which gradients change sign between discriminators and encoder.
     #[default]
     Reversal,
-    /// The discriminators learn in their `d_steps` alone, encoder and proxies by a judgement that is then fixed: the released code.
+    /// The discriminators learn in their `d_steps` alone, encoder and proxies against discriminators that are then frozen: the released code.
     Alternating,
 }
 
@@ -203,16 +202,14 @@ pub struct Discriminators {
 }
 
 impl Discriminators {
-    /// As the encoder's step sees them: their judgement is fixed, while mixtures still learn.
-    pub fn fixed(&self) -> Self {
-        let fixed = |judge: &Option<Discriminator>| judge.clone().map(Module::no_grad);
-        Self { domain: fixed(&self.domain), category: fixed(&self.category), mixer: self.mixer.clone() }
+    /// As the encoder's step sees them: their weights are frozen, while mixtures still learn.
+    pub fn frozen(&self) -> Self {
+        Self {
+            domain: self.domain.clone().map(Module::no_grad),
+            category: self.category.clone().map(Module::no_grad),
+            mixer: self.mixer.clone(),
+        }
     }
-}
-
-/// The same values without a gradient; unlike `detach`, also for a parameter.
-fn constant(x: Tensor<2>) -> Tensor<2> {
-    if x.device().is_autodiff() { Tensor::from_inner(x.inner()) } else { x }
 }
 
 #[cfg(test)]

@@ -3,85 +3,39 @@
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 
-use crate::adversarial::category::places;
+use crate::adversarial::category::class_indices;
+use crate::adversarial::gradients::scale_gradient;
 use crate::adversarial::{
-    DadaConfig, Discrepancy, Discriminators, MixConfig, MixMode, constant, cross_entropy, domain_accuracy, domain_loss,
+    CategoryConfig, DadaConfig, Discrepancy, Discriminator, Discriminators, GradientScale, MixConfig, MixMode, Mixer, RampUp, cross_entropy,
+    domain_accuracy, domain_loss,
 };
 use crate::model::layers::normalize;
 use crate::random::Purpose;
 
 /// The randomness of one pass: each discriminator sees mixtures of its own.
-pub struct Draws {
-    /// Coefficients for D_u, one a row.
+pub struct Randomness {
+    /// Mixing coefficients for D_u, one a row.
     pub domain: Vec<f64>,
-    /// Coefficients for D_c, one a row.
+    /// Mixing coefficients for D_c, one a row.
     pub category: Vec<f64>,
-    /// The classes that D_c judges.
+    /// Draws the classes that D_c tells apart.
     pub classes: ChaCha8Rng,
-    /// Dropout masks.
+    /// Draws dropout masks.
     pub dropout: ChaCha8Rng,
 }
 
-impl Draws {
+impl Randomness {
     /// What a pass over `rows` rows draws from the generators that `random` makes.
     pub fn new(config: &MixConfig, rows: usize, random: impl Fn(Purpose) -> ChaCha8Rng) -> Self {
         let mut mixing = random(Purpose::DomainMix);
-        let [domain, category] = std::array::from_fn(|_| config.coefficients(rows, &mut mixing));
+        let domain = config.coefficients(rows, &mut mixing);
+        let category = config.coefficients(rows, &mut mixing);
         Self { domain, category, classes: random(Purpose::Classes), dropout: random(Purpose::Dropout) }
     }
 }
 
-/// How much of each weight holds for encoder and proxies: from 0 to 1, over the ramps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ramps {
-    /// Of the domain level.
-    pub domain: f64,
-    /// Of the category level.
-    pub category: f64,
-}
-
-impl Ramps {
-    /// After the ramps.
-    pub const PASSED: Self = Self { domain: 1.0, category: 1.0 };
-}
-
-/// The factor of each term's gradient where it leaves the discriminators for samples, proxies and a learned mixture. Values are the
-/// same whatever the factor; the discriminators' own gradients are whole.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reach {
-    /// Of L_u.
-    pub domain: f64,
-    /// Of L_s.
-    pub risk: f64,
-    /// Of L_dis.
-    pub discrepancy: f64,
-}
-
-impl Reach {
-    /// Gradients pass as they are: for the encoder's own step.
-    pub const WHOLE: Self = Self { domain: 1.0, risk: 1.0, discrepancy: 1.0 };
-    /// Gradients stay within the discriminators: for their own step.
-    pub const NONE: Self = Self { domain: 0.0, risk: 0.0, discrepancy: 0.0 };
-
-    /// Gradient reversal (Ganin and Lempitsky, *Unsupervised Domain Adaptation by Backpropagation*, ICML 2015): one backward pass over
-    /// [`Terms::for_discriminators`] then gives encoder and proxies the gradient of [`Terms::for_encoder`].
-    pub fn reversed(config: &DadaConfig, ramps: Ramps) -> Self {
-        let share = if config.domain.weight == 0.0 { 0.0 } else { config.domain.generator_weight / config.domain.weight };
-        Self { domain: -share * ramps.domain, risk: ramps.category, discrepancy: -ramps.category }
-    }
-}
-
-/// The same values, with gradients multiplied by `factor`.
-fn pass_on(x: Tensor<2>, factor: f64) -> Tensor<2> {
-    if factor == 1.0 {
-        return x;
-    }
-    let fixed = constant(x.clone());
-    // The difference is exactly zero, so that values do not change by rounding.
-    if factor == 0.0 { fixed } else { (x - fixed.clone()) * factor + fixed }
-}
-
 /// The terms of one pass; those of a level that is switched off are absent.
+#[derive(Default)]
 pub struct Terms {
     /// L_u, `[1]`
     pub domain: Option<Tensor<1>>,
@@ -93,85 +47,90 @@ pub struct Terms {
     pub risk: Option<Tensor<1>>,
     /// L_dis, `[1]`
     pub discrepancy: Option<Tensor<1>>,
-    /// Logits of the mixtures that L_dis is of, without gradients, and their classes among the judged ones.
+    /// Logits of the mixtures that L_dis is of, without gradients, and the indices of their classes.
     mixtures: Option<(Tensor<2>, Vec<usize>)>,
 }
 
 impl Terms {
-    /// Judges embeddings x `[rows, dim]` and the proxy of each row `[rows, dim]`.
+    /// Of embeddings x `[rows, dim]` and the proxy of each row `[rows, dim]`.
     pub fn new(
-        judges: &Discriminators,
+        discriminators: &Discriminators,
         config: &DadaConfig,
         x: Tensor<2>,
         proxies: Tensor<2>,
         labels: &[usize],
-        draws: &mut Draws,
-        reach: Reach,
+        random: &mut Randomness,
+        scale: GradientScale,
     ) -> Self {
-        let mixed = |coefficients: &[f64]| normalize(config.mix.mix(judges.mixer.as_ref(), x.clone(), proxies.clone(), coefficients));
-        let samples = normalize(x.clone());
-        let directions = normalize(proxies.clone());
-        let extended = |mixtures: Tensor<2>| match config.mix.append_proxies {
-            true => Tensor::cat(vec![mixtures, directions.clone()], 0),
-            false => mixtures,
+        let vectors = Vectors {
+            mix: &config.mix,
+            mixer: discriminators.mixer.as_ref(),
+            samples: normalize(x.clone()),
+            directions: normalize(proxies.clone()),
+            x,
+            proxies,
         };
-        let mut terms = Self { domain: None, confusion: None, domain_accuracy: None, risk: None, discrepancy: None, mixtures: None };
-        if let Some(judge) = &judges.domain {
-            let [samples, directions] = [&samples, &directions].map(|domain| pass_on(domain.clone(), reach.domain));
-            let logits = match config.mix.mode {
-                MixMode::Nothing => judge.forward([samples, directions], None, &mut draws.dropout).to_vec(),
-                _ => {
-                    let mixtures = pass_on(extended(mixed(&draws.domain)), reach.domain);
-                    judge.forward([samples, mixtures, directions], None, &mut draws.dropout).to_vec()
-                }
-            };
+        let mut terms = Self::default();
+        if let Some(discriminator) = &discriminators.domain {
+            let logits = vectors.domain_logits(discriminator, random, scale.domain);
             terms.domain = Some(domain_loss(&logits));
             terms.confusion = Some(config.domain.confusion.loss(&logits));
             terms.domain_accuracy = Some(domain_accuracy(&logits));
         }
-        if let Some(judge) = &judges.category {
-            let chosen = config.category.judged(labels, judge.outputs(), &mut draws.classes);
-            let labels = places(labels, chosen.as_deref());
-            if config.category.discrepancy == Discrepancy::None {
-                let [logits] = judge.forward([pass_on(samples, reach.risk)], chosen.as_deref(), &mut draws.dropout);
-                terms.risk = Some(cross_entropy(logits, &labels) * 2.0);
-                return terms;
-            }
-            let mixtures = match config.mix.mode {
-                MixMode::Nothing => directions.clone(),
-                _ => extended(mixed(&draws.category)),
-            };
-            let mut again = draws.dropout.clone();
-            let judged = |factor: f64, dropout: &mut ChaCha8Rng| {
-                judge.forward([&samples, &mixtures].map(|vectors| pass_on(vectors.clone(), factor)), chosen.as_deref(), dropout)
-            };
-            let [mut of_samples, mut of_mixtures] = judged(reach.risk, &mut draws.dropout);
-            terms.risk = Some(cross_entropy(of_samples.clone(), &labels) * 2.0);
-            if reach.discrepancy != reach.risk && config.category.discrepancy_weight != 0.0 {
-                // The same logits, by the same masks, with other gradients.
-                [of_samples, of_mixtures] = judged(reach.discrepancy, &mut again);
-            }
-            let mut of_classes = labels;
-            if config.mix.append_proxies && config.mix.mode != MixMode::Nothing {
-                // Each sample against its mixture, and against its proxy.
-                of_samples = Tensor::cat(vec![of_samples.clone(), of_samples], 0);
-                of_classes.extend_from_within(..);
-            }
-            terms.mixtures = Some((of_mixtures.clone().detach(), of_classes));
-            terms.discrepancy = config.category.discrepancy.measure(of_samples, of_mixtures);
+        if let Some(discriminator) = &discriminators.category {
+            terms.add_category_level(discriminator, &config.category, &vectors, labels, random, scale);
         }
         terms
+    }
+
+    fn add_category_level(
+        &mut self,
+        discriminator: &Discriminator,
+        config: &CategoryConfig,
+        vectors: &Vectors,
+        labels: &[usize],
+        random: &mut Randomness,
+        scale: GradientScale,
+    ) {
+        let sampled = config.sample_classes(labels, discriminator.outputs(), &mut random.classes);
+        let sampled = sampled.as_deref();
+        let labels = class_indices(labels, sampled);
+        if config.discrepancy == Discrepancy::None {
+            let samples = scale_gradient(vectors.samples.clone(), scale.risk);
+            let [logits] = discriminator.forward([samples], sampled, &mut random.dropout);
+            self.risk = Some(labelling_risk(logits, &labels));
+            return;
+        }
+        let mixtures = vectors.mixtures(&random.category).unwrap_or_else(|| vectors.directions.clone());
+        let domains = [vectors.samples.clone(), mixtures];
+        let mut same_dropout = random.dropout.clone();
+        let scaled = domains.clone().map(|domain| scale_gradient(domain, scale.risk));
+        let [mut samples, mut mixtures] = discriminator.forward(scaled, sampled, &mut random.dropout);
+        self.risk = Some(labelling_risk(samples.clone(), &labels));
+        if scale.discrepancy != scale.risk && config.discrepancy_weight != 0.0 {
+            // The same logits, by the same masks, with other gradients.
+            let scaled = domains.map(|domain| scale_gradient(domain, scale.discrepancy));
+            [samples, mixtures] = discriminator.forward(scaled, sampled, &mut same_dropout);
+        }
+        let mut classes = labels;
+        if vectors.has_appended_proxies() {
+            // Each sample against its mixture, and against its proxy.
+            samples = Tensor::cat(vec![samples.clone(), samples], 0);
+            classes.extend_from_within(..);
+        }
+        self.mixtures = Some((mixtures.clone().detach(), classes));
+        self.discrepancy = config.discrepancy.measure(samples, mixtures);
     }
 
     /// The labelling risk on mixtures, as L_s is that on samples, `[1]`: what L_s and the discrepancy bound, up to the least risk that one
     /// classifier has on both. Nothing learns by it.
     pub fn mixture_risk(&self) -> Option<Tensor<1>> {
-        self.mixtures.as_ref().map(|(logits, labels)| cross_entropy(logits.clone(), labels) * 2.0)
+        self.mixtures.as_ref().map(|(logits, labels)| labelling_risk(logits.clone(), labels))
     }
 
     /// What the discriminators minimise, `[1]`; nothing if both levels are off.
     pub fn for_discriminators(&self, config: &DadaConfig) -> Option<Tensor<1>> {
-        weighted([
+        weighted_sum([
             (&self.domain, config.domain.weight),
             (&self.risk, config.category.weight),
             (&self.discrepancy, -config.category.discrepancy_weight),
@@ -179,16 +138,67 @@ impl Terms {
     }
 
     /// What encoder and proxies minimise beside the proxy loss, `[1]`; nothing if both levels are off.
-    pub fn for_encoder(&self, config: &DadaConfig, ramps: Ramps) -> Option<Tensor<1>> {
-        weighted([
-            (&self.confusion, config.domain.generator_weight * ramps.domain),
-            (&self.risk, config.category.weight * ramps.category),
-            (&self.discrepancy, config.category.discrepancy_weight * ramps.category),
+    pub fn for_encoder(&self, config: &DadaConfig, ramp_up: RampUp) -> Option<Tensor<1>> {
+        weighted_sum([
+            (&self.confusion, config.domain.generator_weight * ramp_up.domain),
+            (&self.risk, config.category.weight * ramp_up.category),
+            (&self.discrepancy, config.category.discrepancy_weight * ramp_up.category),
         ])
     }
 }
 
-fn weighted(terms: [(&Option<Tensor<1>>, f64); 3]) -> Option<Tensor<1>> {
+/// What the discriminators look at in one pass.
+struct Vectors<'a> {
+    mix: &'a MixConfig,
+    mixer: Option<&'a Mixer>,
+    /// Embeddings as they are, `[rows, dim]`.
+    x: Tensor<2>,
+    /// The proxy of each, as it is, `[rows, dim]`.
+    proxies: Tensor<2>,
+    /// Embeddings of length one.
+    samples: Tensor<2>,
+    /// Proxies of length one.
+    directions: Tensor<2>,
+}
+
+impl Vectors<'_> {
+    /// The mixed domain, of length one: a mixture for each row, and its proxy behind them where proxies are appended. Nothing where there is no
+    /// mixed domain.
+    fn mixtures(&self, coefficients: &[f64]) -> Option<Tensor<2>> {
+        if self.mix.mode == MixMode::Nothing {
+            return None;
+        }
+        let mixtures = normalize(self.mix.mix(self.mixer, self.x.clone(), self.proxies.clone(), coefficients));
+        if self.mix.append_proxies {
+            return Some(Tensor::cat(vec![mixtures, self.directions.clone()], 0));
+        }
+        Some(mixtures)
+    }
+
+    fn has_appended_proxies(&self) -> bool {
+        self.mix.append_proxies && self.mix.mode != MixMode::Nothing
+    }
+
+    /// The domain discriminator's logits for samples, mixtures if there are any, and proxies.
+    fn domain_logits(&self, discriminator: &Discriminator, random: &mut Randomness, scale: f64) -> Vec<Tensor<2>> {
+        let samples = scale_gradient(self.samples.clone(), scale);
+        let directions = scale_gradient(self.directions.clone(), scale);
+        match self.mixtures(&random.domain) {
+            None => discriminator.forward([samples, directions], None, &mut random.dropout).into(),
+            Some(mixtures) => {
+                let mixtures = scale_gradient(mixtures, scale);
+                discriminator.forward([samples, mixtures, directions], None, &mut random.dropout).into()
+            }
+        }
+    }
+}
+
+/// Twice the cross-entropy, `[1]`, of logits `[rows, classes]`.
+fn labelling_risk(logits: Tensor<2>, labels: &[usize]) -> Tensor<1> {
+    cross_entropy(logits, labels) * 2.0
+}
+
+fn weighted_sum(terms: [(&Option<Tensor<1>>, f64); 3]) -> Option<Tensor<1>> {
     let present = terms.into_iter().filter(|(_, weight)| *weight != 0.0);
     present.filter_map(|(term, weight)| term.clone().map(|term| term * weight)).reduce(|sum, term| sum + term)
 }

@@ -1,7 +1,7 @@
 //! The terms of one pass, option by option.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Gradients};
+use burn::tensor::{DType, Device, Gradients, Tensor};
 
 use super::*;
 use crate::model::layers::normalize;
@@ -10,7 +10,7 @@ use crate::random::generator;
 const LABELS: [usize; 6] = [4, 1, 1, 0, 4, 4];
 const DIM: usize = 5;
 
-/// Judges without norm and dropout, whose logits can be recomputed row by row.
+/// Discriminators without norm and dropout, whose logits can be recomputed row by row.
 fn plain() -> DadaConfig {
     let shape = DiscriminatorConfig { hidden: vec![7], norm: Norm::None, dropout: 0.0, ..Default::default() };
     let mut config = DadaConfig::default();
@@ -21,7 +21,7 @@ fn plain() -> DadaConfig {
 
 struct World {
     config: DadaConfig,
-    judges: Discriminators,
+    discriminators: Discriminators,
     x: Tensor<2>,
     proxies: Tensor<2>,
 }
@@ -30,26 +30,26 @@ impl World {
     fn new(config: DadaConfig) -> Self {
         let mut init = Initializer::new(&Device::default().autodiff(), 3).with_dtype(DType::F64);
         let [x, proxies] = [0, 1].map(|_| init.normal([LABELS.len(), DIM], 1.0).val());
-        let judges = config.init(DIM, 8, &mut init);
-        Self { config, judges, x, proxies }
+        let discriminators = config.init(DIM, 8, &mut init);
+        Self { config, discriminators, x, proxies }
     }
 
-    fn draws() -> impl Fn(crate::random::Purpose) -> rand_chacha::ChaCha8Rng {
+    fn random() -> impl Fn(crate::random::Purpose) -> rand_chacha::ChaCha8Rng {
         |purpose| generator(7, purpose, 0, 0, 0)
     }
 
-    fn terms(&self, judges: &Discriminators, reach: Reach) -> Terms {
-        let mut draws = Draws::new(&self.config.mix, LABELS.len(), Self::draws());
-        Terms::new(judges, &self.config, self.x.clone(), self.proxies.clone(), &LABELS, &mut draws, reach)
+    fn terms(&self, discriminators: &Discriminators, scale: GradientScale) -> Terms {
+        let mut random = Randomness::new(&self.config.mix, LABELS.len(), Self::random());
+        Terms::new(discriminators, &self.config, self.x.clone(), self.proxies.clone(), &LABELS, &mut random, scale)
     }
 
-    fn logits(&self, judge: &Discriminator, vectors: Tensor<2>, chosen: Option<&[usize]>) -> Tensor<2> {
-        let [logits] = judge.forward([vectors], chosen, &mut generator(0, crate::random::Purpose::Dropout, 0, 0, 0));
+    fn logits(&self, discriminator: &Discriminator, vectors: Tensor<2>, chosen: Option<&[usize]>) -> Tensor<2> {
+        let [logits] = discriminator.forward([vectors], chosen, &mut generator(0, crate::random::Purpose::Dropout, 0, 0, 0));
         logits
     }
 
     fn mixtures(&self, coefficients: &[f64]) -> Tensor<2> {
-        self.config.mix.mix(self.judges.mixer.as_ref(), self.x.clone(), self.proxies.clone(), coefficients)
+        self.config.mix.mix(self.discriminators.mixer.as_ref(), self.x.clone(), self.proxies.clone(), coefficients)
     }
 }
 
@@ -83,46 +83,46 @@ fn reversal_gives_both_sides_their_own_gradients_in_one_pass() {
     config.category.discriminator.dropout = 0.4;
     config.category.discriminator.norm = Norm::BatchJoint;
     config.mix.mode = MixMode::Gated;
-    let ramps = Ramps { domain: 0.5, category: 0.25 };
+    let ramp_up = RampUp { domain: 0.5, category: 0.25 };
     let world = World::new(config);
     let config = &world.config;
 
     let inputs = |gradients: &Gradients| {
         [&world.x, &world.proxies].map(|leaf| leaf.grad(gradients).unwrap().into_data().iter().collect::<Vec<f64>>()).concat()
     };
-    let judges = |judges: &Discriminators, all: &Gradients| {
-        gradients(&judges.domain, all).into_iter().chain(gradients(&judges.category, all)).collect::<Vec<_>>().concat()
+    let weights = |discriminators: &Discriminators, all: &Gradients| {
+        gradients(&discriminators.domain, all).into_iter().chain(gradients(&discriminators.category, all)).collect::<Vec<_>>().concat()
     };
 
-    let reversed = world.terms(&world.judges, Reach::reversed(config, ramps)).for_discriminators(config).unwrap();
+    let reversed = world.terms(&world.discriminators, GradientScale::reversed(config, ramp_up)).for_discriminators(config).unwrap();
     let value = reversed.clone().into_scalar::<f64>();
     let joint = reversed.backward();
-    let alone = world.terms(&world.judges, Reach::NONE).for_discriminators(config).unwrap();
+    let alone = world.terms(&world.discriminators, GradientScale::ZERO).for_discriminators(config).unwrap();
     assert!((value - alone.clone().into_scalar::<f64>()).abs() < 1e-12);
     let alone = alone.backward();
-    assert!(close(&judges(&world.judges, &joint), &judges(&world.judges, &alone)));
-    assert!(world.x.grad(&alone).is_none() && gradients(&world.judges.mixer, &alone).concat().is_empty());
+    assert!(close(&weights(&world.discriminators, &joint), &weights(&world.discriminators, &alone)));
+    assert!(world.x.grad(&alone).is_none() && gradients(&world.discriminators.mixer, &alone).concat().is_empty());
 
-    let encoder = world.terms(&world.judges.fixed(), Reach::WHOLE).for_encoder(config, ramps).unwrap().backward();
+    let encoder = world.terms(&world.discriminators.frozen(), GradientScale::ONE).for_encoder(config, ramp_up).unwrap().backward();
     assert!(close(&inputs(&joint), &inputs(&encoder)));
-    let (of_joint, of_encoder) = (gradients(&world.judges.mixer, &joint).concat(), gradients(&world.judges.mixer, &encoder).concat());
+    let (of_joint, of_encoder) = (gradients(&world.discriminators.mixer, &joint).concat(), gradients(&world.discriminators.mixer, &encoder).concat());
     assert!(of_encoder.iter().any(|g| g.abs() > 1e-6) && close(&of_joint, &of_encoder));
-    assert!(judges(&world.judges, &encoder).is_empty());
+    assert!(weights(&world.discriminators, &encoder).is_empty());
 }
 
 #[test]
-fn without_mixtures_samples_are_judged_beside_proxies() {
+fn without_mixtures_samples_are_told_from_proxies() {
     let mut config = plain();
     config.mix.mode = MixMode::Nothing;
     let world = World::new(config);
-    let terms = world.terms(&world.judges, Reach::WHOLE);
+    let terms = world.terms(&world.discriminators, GradientScale::ONE);
     let [x, p] = [&world.x, &world.proxies].map(|v| normalize(v.clone()));
-    let judge = world.judges.domain.as_ref().unwrap();
-    assert_eq!(judge.outputs(), 2);
-    let logits = [&x, &p].map(|vectors| world.logits(judge, vectors.clone(), None));
+    let discriminator = world.discriminators.domain.as_ref().unwrap();
+    assert_eq!(discriminator.outputs(), 2);
+    let logits = [&x, &p].map(|vectors| world.logits(discriminator, vectors.clone(), None));
     assert!((scalar(terms.domain) - domain_loss(&logits).into_scalar::<f64>()).abs() < 1e-12);
-    let judge = world.judges.category.as_ref().unwrap();
-    let [samples, proxies] = [x, p].map(|vectors| world.logits(judge, vectors, None));
+    let discriminator = world.discriminators.category.as_ref().unwrap();
+    let [samples, proxies] = [x, p].map(|vectors| world.logits(discriminator, vectors, None));
     let expected = Discrepancy::NuclearNorm.measure(samples, proxies);
     assert!((scalar(terms.discrepancy) - scalar(expected)).abs() < 1e-12);
 }
@@ -132,18 +132,18 @@ fn appended_proxies_belong_to_the_mixed_domain() {
     let mut config = plain();
     config.mix.append_proxies = true;
     let world = World::new(config);
-    let terms = world.terms(&world.judges, Reach::WHOLE);
-    let draws = Draws::new(&world.config.mix, LABELS.len(), World::draws());
+    let terms = world.terms(&world.discriminators, GradientScale::ONE);
+    let random = Randomness::new(&world.config.mix, LABELS.len(), World::random());
     let [x, p] = [&world.x, &world.proxies].map(|v| normalize(v.clone()));
 
-    let judge = world.judges.domain.as_ref().unwrap();
-    let mixed = Tensor::cat(vec![world.mixtures(&draws.domain), p.clone()], 0);
-    let logits = [x.clone(), mixed, p.clone()].map(|vectors| world.logits(judge, vectors, None));
+    let discriminator = world.discriminators.domain.as_ref().unwrap();
+    let mixed = Tensor::cat(vec![world.mixtures(&random.domain), p.clone()], 0);
+    let logits = [x.clone(), mixed, p.clone()].map(|vectors| world.logits(discriminator, vectors, None));
     assert!((scalar(terms.domain) - domain_loss(&logits).into_scalar::<f64>()).abs() < 1e-12);
 
-    let judge = world.judges.category.as_ref().unwrap();
-    let mixed = Tensor::cat(vec![world.mixtures(&draws.category), p], 0);
-    let (mixed, samples) = (world.logits(judge, mixed, None), world.logits(judge, Tensor::cat(vec![x.clone(), x], 0), None));
+    let discriminator = world.discriminators.category.as_ref().unwrap();
+    let mixed = Tensor::cat(vec![world.mixtures(&random.category), p], 0);
+    let (mixed, samples) = (world.logits(discriminator, mixed, None), world.logits(discriminator, Tensor::cat(vec![x.clone(), x], 0), None));
     let expected = Discrepancy::NuclearNorm.measure(samples, mixed);
     assert!((scalar(terms.discrepancy) - scalar(expected)).abs() < 1e-12);
 }
@@ -153,45 +153,45 @@ fn sampled_classes_are_the_ones_that_risk_and_discrepancy_are_about() {
     let mut config = plain();
     config.category.sampled_classes = 2;
     let world = World::new(config);
-    let terms = world.terms(&world.judges, Reach::WHOLE);
-    let mut draws = Draws::new(&world.config.mix, LABELS.len(), World::draws());
-    let chosen = world.config.category.judged(&LABELS, 8, &mut draws.classes).unwrap();
+    let terms = world.terms(&world.discriminators, GradientScale::ONE);
+    let mut random = Randomness::new(&world.config.mix, LABELS.len(), World::random());
+    let chosen = world.config.category.sample_classes(&LABELS, 8, &mut random.classes).unwrap();
     assert_eq!(chosen.len(), 5);
 
-    let judge = world.judges.category.as_ref().unwrap();
-    let [samples, mixtures] = [normalize(world.x.clone()), world.mixtures(&draws.category)].map(|v| world.logits(judge, v, Some(&chosen)));
-    let places = LABELS.map(|label| chosen.iter().position(|class| *class == label).unwrap());
-    assert!((scalar(terms.risk) - 2.0 * cross_entropy(samples.clone(), &places).into_scalar::<f64>()).abs() < 1e-12);
+    let discriminator = world.discriminators.category.as_ref().unwrap();
+    let [samples, mixtures] = [normalize(world.x.clone()), world.mixtures(&random.category)].map(|v| world.logits(discriminator, v, Some(&chosen)));
+    let indices = LABELS.map(|label| chosen.iter().position(|class| *class == label).unwrap());
+    assert!((scalar(terms.risk) - 2.0 * cross_entropy(samples.clone(), &indices).into_scalar::<f64>()).abs() < 1e-12);
     assert!((scalar(terms.discrepancy) - scalar(Discrepancy::NuclearNorm.measure(samples, mixtures))).abs() < 1e-12);
 }
 
 #[test]
-fn without_a_discrepancy_mixtures_are_not_judged_and_the_risk_is_the_same() {
+fn without_a_discrepancy_mixtures_are_not_seen_and_the_risk_is_the_same() {
     let risk = |discrepancy| {
         let mut config = plain();
         config.category.discrepancy = discrepancy;
         let world = World::new(config);
-        let terms = world.terms(&world.judges, Reach::WHOLE);
+        let terms = world.terms(&world.discriminators, GradientScale::ONE);
         (scalar(terms.risk), terms.discrepancy.is_some())
     };
     let (with, without) = (risk(Discrepancy::L1), risk(Discrepancy::None));
     assert!(with.1 && !without.1 && (with.0 - without.0).abs() < 1e-12);
     let mut config = plain();
     config.category = CategoryConfig { weight: 0.0, discrepancy: Discrepancy::None, ..config.category };
-    assert!(World::new(config).judges.category.is_none(), "a level with nothing to say has no discriminator");
+    assert!(World::new(config).discriminators.category.is_none(), "a level with nothing to say has no discriminator");
 }
 
 #[test]
-fn ramps_scale_what_encoder_and_proxies_minimise_and_nothing_else() {
+fn ramp_up_scale_what_encoder_and_proxies_minimise_and_nothing_else() {
     let world = World::new(plain());
     let config = &world.config;
-    let terms = world.terms(&world.judges, Reach::WHOLE);
-    let value = |ramps| scalar(terms.for_encoder(config, ramps));
+    let terms = world.terms(&world.discriminators, GradientScale::ONE);
+    let value = |ramp_up| scalar(terms.for_encoder(config, ramp_up));
     let [domain, risk, discrepancy] = [&terms.confusion, &terms.risk, &terms.discrepancy].map(|term| scalar(term.clone()));
     let expected = 0.5 * config.domain.generator_weight * domain
         + 0.25 * (config.category.weight * risk + config.category.discrepancy_weight * discrepancy);
-    assert!((value(Ramps { domain: 0.5, category: 0.25 }) - expected).abs() < 1e-12);
-    assert!(terms.for_encoder(config, Ramps { domain: 0.0, category: 0.0 }).is_none());
+    assert!((value(RampUp { domain: 0.5, category: 0.25 }) - expected).abs() < 1e-12);
+    assert!(terms.for_encoder(config, RampUp { domain: 0.0, category: 0.0 }).is_none());
 }
 
 #[test]
@@ -200,12 +200,12 @@ fn the_risk_on_mixtures_is_that_of_their_classes() {
         let mut config = plain();
         config.mix.append_proxies = appended;
         let world = World::new(config);
-        let draws = Draws::new(&world.config.mix, LABELS.len(), World::draws());
-        let mut vectors = vec![normalize(world.mixtures(&draws.category))];
+        let random = Randomness::new(&world.config.mix, LABELS.len(), World::random());
+        let mut vectors = vec![normalize(world.mixtures(&random.category))];
         vectors.extend(appended.then(|| normalize(world.proxies.clone())));
         let labels = LABELS.repeat(vectors.len());
-        let logits = world.logits(world.judges.category.as_ref().unwrap(), Tensor::cat(vectors, 0), None);
-        let found = scalar(world.terms(&world.judges, Reach::WHOLE).mixture_risk());
+        let logits = world.logits(world.discriminators.category.as_ref().unwrap(), Tensor::cat(vectors, 0), None);
+        let found = scalar(world.terms(&world.discriminators, GradientScale::ONE).mixture_risk());
         assert!((found - 2.0 * cross_entropy(logits, &labels).into_scalar::<f64>()).abs() < 1e-9);
     }
 }

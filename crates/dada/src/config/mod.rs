@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::adversarial::{DadaConfig, DiscriminatorConfig, Draw, Norm, Ramps, Recipe, Update};
+use crate::adversarial::{DadaConfig, DiscriminatorConfig, Draw, Norm, RampUp, Recipe, Update};
 use crate::data::DataConfig;
 use crate::data::pictures::augment::AugmentConfig;
 use crate::data::pictures::preprocess::Preprocess;
@@ -195,10 +195,10 @@ impl RunConfig {
     }
 
     /// How much of the adversarial weights holds for encoder and proxies at a step of an epoch of `steps`.
-    pub fn ramps(&self, at: At, steps: usize) -> Ramps {
+    pub fn ramps(&self, at: At, steps: usize) -> RampUp {
         let passed = at.epoch as f64 - self.warm_ups() as f64 + (at.step + 1) as f64 / steps as f64;
         let share = |epochs: usize| if epochs == 0 { 1.0 } else { (passed / epochs as f64).clamp(0.0, 1.0) };
-        Ramps { domain: share(self.dada.domain.ramp_epochs), category: share(self.dada.category.ramp_epochs) }
+        RampUp { domain: share(self.dada.domain.ramp_epochs), category: share(self.dada.category.ramp_epochs) }
     }
 
     fn warm_ups(&self) -> usize {
@@ -336,11 +336,11 @@ mod tests {
     fn each_level_rises_over_its_own_ramp() {
         let config = resolve(&["train.warmup_epochs=2", "dada.domain.ramp_epochs=4", "dada.category.ramp_epochs=1"]).unwrap();
         let at = |epoch, step| config.ramps(At { epoch, step }, 10);
-        assert_eq!(at(1, 0), Ramps { domain: 0.0, category: 0.0 });
-        assert_eq!(at(2, 4), Ramps { domain: 0.125, category: 0.5 });
-        assert_eq!(at(3, 9), Ramps { domain: 0.5, category: 1.0 });
-        assert_eq!(at(9, 0), Ramps::PASSED);
-        assert_eq!(resolve(&[]).unwrap().ramps(At::default(), 10), Ramps::PASSED);
+        assert_eq!(at(1, 0), RampUp { domain: 0.0, category: 0.0 });
+        assert_eq!(at(2, 4), RampUp { domain: 0.125, category: 0.5 });
+        assert_eq!(at(3, 9), RampUp { domain: 0.5, category: 1.0 });
+        assert_eq!(at(9, 0), RampUp::DONE);
+        assert_eq!(resolve(&[]).unwrap().ramps(At::default(), 10), RampUp::DONE);
     }
 
     #[test]

@@ -243,6 +243,11 @@ pub fn normalize(x: Tensor<2>) -> Tensor<2> {
     x / norm
 }
 
+/// The same values without a gradient; unlike `detach`, also for a parameter.
+pub fn stop_gradient(x: Tensor<2>) -> Tensor<2> {
+    if x.device().is_autodiff() { Tensor::from_inner(x.inner()) } else { x }
+}
+
 /// Sets each value to zero with probability `rate` and scales the others by 1 / (1 - rate).
 pub fn dropout(x: Tensor<2>, rate: f64, generator: &mut ChaCha8Rng) -> Tensor<2> {
     if rate == 0.0 {

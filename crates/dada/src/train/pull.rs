@@ -3,7 +3,7 @@
 use burn::tensor::{Gradients, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::adversarial::{Discriminators, Ramps, Reach, Terms};
+use crate::adversarial::{Discriminators, RampUp, GradientScale, Terms};
 use crate::config::RunConfig;
 use crate::train::step::{Learner, Pass};
 
@@ -30,13 +30,13 @@ pub struct Pulls {
 }
 
 /// Measures, on the batch that `pass` makes afresh for each term, with its draws.
-pub(super) fn pulls(learner: &Learner, config: &RunConfig, ramps: Ramps, pass: impl Fn() -> Pass) -> Pulls {
-    let (dada, judges) = (&config.dada, learner.discriminators.as_ref().map(Discriminators::fixed));
+pub(super) fn pulls(learner: &Learner, config: &RunConfig, ramps: RampUp, pass: impl Fn() -> Pass) -> Pulls {
+    let (dada, judges) = (&config.dada, learner.discriminators.as_ref().map(Discriminators::frozen));
     let adversarial = |weight: f64, term: fn(Terms) -> Option<Tensor<1>>| -> Option<Pull> {
         let Pass { x, labels, mut draws } = pass();
         let x = x.detach().require_grad();
         let rows = learner.loss.proxy_rows(x.clone(), &labels);
-        let term = term(Terms::new(judges.as_ref()?, dada, x.clone(), rows, &labels, &mut draws, Reach::WHOLE))?;
+        let term = term(Terms::new(judges.as_ref()?, dada, x.clone(), rows, &labels, &mut draws, GradientScale::ONE))?;
         Some(pull(learner, &x, &(term * weight).backward()))
     };
     let Pass { x, labels, .. } = pass();

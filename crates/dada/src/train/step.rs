@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::Serialize;
 
-use crate::adversarial::{Discriminators, Draws, Reach, Terms, Update, append_class_mixtures, class_coefficient};
+use crate::adversarial::{Discriminators, Randomness, GradientScale, Terms, Update, append_class_mixtures, class_coefficient};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::loss::ProxyLoss;
@@ -117,7 +117,7 @@ pub fn update(
         for index in 0..dada.d_steps {
             let Pass { x, labels, mut draws } = pass(x.clone(), index);
             let rows = Tensor::from_inner(learner.loss.proxy_rows(x.clone(), &labels).inner());
-            let terms = Terms::new(&discriminators, dada, x, rows, &labels, &mut draws, Reach::NONE);
+            let terms = Terms::new(&discriminators, dada, x, rows, &labels, &mut draws, GradientScale::ZERO);
             let Some(total) = terms.for_discriminators(dada) else { break };
             let mut gradients = finite(total, "discriminator loss", at)?.backward();
             let adam = &mut learner.discriminators_adam;
@@ -139,9 +139,9 @@ pub fn update(
     }
     // In alternation the discriminators' own gradients are nobody's business here, so they are not computed.
     let (judges, reach) = match (dada.update, phase) {
-        (Update::Alternating, _) => (learner.discriminators.as_ref().map(Discriminators::fixed), Reach::WHOLE),
-        (Update::Reversal, Phase::DiscriminatorsOnly) => (learner.discriminators.clone(), Reach::NONE),
-        (Update::Reversal, _) => (learner.discriminators.clone(), Reach::reversed(dada, ramps)),
+        (Update::Alternating, _) => (learner.discriminators.as_ref().map(Discriminators::frozen), GradientScale::ONE),
+        (Update::Reversal, Phase::DiscriminatorsOnly) => (learner.discriminators.clone(), GradientScale::ZERO),
+        (Update::Reversal, _) => (learner.discriminators.clone(), GradientScale::reversed(dada, ramps)),
     };
     let terms = judges.map(|judges| Terms::new(&judges, dada, x.clone(), rows, &labels, &mut draws, reach));
     if let (true, Some(terms)) = (recording, &terms) {
@@ -186,7 +186,7 @@ pub fn update(
 pub(super) struct Pass {
     pub(super) x: Tensor<2>,
     pub(super) labels: Vec<usize>,
-    pub(super) draws: Draws,
+    pub(super) draws: Randomness,
 }
 
 impl Pass {
@@ -196,7 +196,7 @@ impl Pass {
             true => append_class_mixtures(x, labels, class_coefficient(&mut random(Purpose::ClassMix))),
             false => (x, labels.to_vec()),
         };
-        let draws = Draws::new(&config.dada.mix, labels.len(), random);
+        let draws = Randomness::new(&config.dada.mix, labels.len(), random);
         Self { x, labels, draws }
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::adversarial::constant;
+use crate::model::layers::stop_gradient;
 
 /// Enough that the estimate is a few percent short at worst for random matrices, and exact where one direction stands out; a
 /// fraction of what a batch costs.
@@ -14,7 +14,7 @@ pub fn spectral_norm(weight: Tensor<2>) -> Tensor<2> {
     let [_, inputs] = weight.dims();
     // A start without symmetry, so that no layer is likely to be blind to it.
     let start: Vec<f64> = (0..inputs).map(|at| (1.0 + at as f64 * 2.399_963_229_728_653).cos()).collect();
-    let fixed = constant(weight.clone());
+    let fixed = stop_gradient(weight.clone());
     let unit = |vector: Tensor<2>| {
         let length = vector.clone().square().sum().clamp_min(1e-24).sqrt();
         vector / length.unsqueeze()
