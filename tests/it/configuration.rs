@@ -17,28 +17,39 @@ pub fn keys(table: &Table, path: &str) -> Vec<(String, Value)> {
     each.collect()
 }
 
-#[test]
-fn the_page_on_configurations_states_every_key_with_its_default() {
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md")).unwrap();
-    let mut section = "";
+/// The keys with their defaults that a page states in tables, below headings such as `[loss]`; below others with their full names.
+fn stated(page: &str) -> Vec<(String, Value)> {
+    let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).join(page);
+    let mut section = String::new();
     let mut stated = Vec::new();
-    for line in page.lines() {
+    for line in fs::read_to_string(path).unwrap().lines() {
         if let Some(title) = line.strip_prefix("## ") {
-            section = title.strip_prefix('[').and_then(|title| title.strip_suffix(']')).unwrap_or("");
+            let name = title.strip_prefix('[').and_then(|title| title.strip_suffix(']'));
+            section = name.map_or(String::new(), |name| format!("{name}."));
         }
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         if let ["", key, default, _, ""] = cells[..]
             && let (Some(key), Some(default)) = (code(key), code(default))
         {
             let value: Table = toml::from_str(&format!("value = {default}")).unwrap();
-            stated.push((if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }, value["value"].clone()));
+            stated.push((format!("{section}{key}"), value["value"].clone()));
         }
     }
+    stated
+}
+
+#[test]
+fn the_pages_on_configurations_state_every_key_once_with_its_default() {
+    let (main, ablations) = (stated("configuration.md"), stated("ablations.md"));
+    for (key, _) in &ablations {
+        assert!(key.starts_with("dada."), "{key} is no key for ablations");
+    }
+    let stated = [main, ablations].concat();
     let mut expected = keys(&toml::from_str(&RunConfig::default().to_toml()).unwrap(), "");
     // Those of each loss are on the page on losses.
     expected.retain(|(key, _)| !key.starts_with("loss.") || ["loss.name", "loss.weight"].contains(&key.as_str()));
     for row in &expected {
-        assert!(stated.contains(row), "{row:?} is not on the page");
+        assert!(stated.contains(row), "{row:?} is on neither page");
     }
     assert_eq!(stated.len(), expected.len(), "{stated:?}");
 }
