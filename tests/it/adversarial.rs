@@ -28,8 +28,8 @@ fn loss_after_training(config: &DadaConfig) -> f64 {
     let labels = [0; ROWS];
     let mut recent = Vec::new();
     for step in 0..400 {
-        let mut draws = Randomness::new(&config.mix, ROWS, |purpose| generator(0, purpose, 0, step, 0));
-        let terms = Terms::new(&discriminators, config, cloud(0, step), cloud(1, step), &labels, &mut draws, GradientScale::ZERO);
+        let mut random = Randomness::new(&config.mix, ROWS, |purpose| generator(0, purpose, 0, step, 0));
+        let terms = Terms::new(&discriminators, config, cloud(0, step), cloud(1, step), &labels, &mut random, GradientScale::ZERO);
         let loss = terms.domain.unwrap();
         recent.push(loss.clone().into_scalar::<f64>());
         let rate = Rate { learning_rate: 5e-3, weight_decay: 0.0 };

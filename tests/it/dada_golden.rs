@@ -127,9 +127,9 @@ impl<'a> Case<'a> {
     fn terms(&self) -> Terms {
         let coefficients = vec![number(&self.golden["mix_m"]); self.labels.len()];
         let [classes, dropout] = [Purpose::Classes, Purpose::Dropout].map(|purpose| generator(0, purpose, 0, 0, 0));
-        let mut draws = Randomness { domain: coefficients.clone(), category: coefficients, classes, dropout };
+        let mut random = Randomness { domain: coefficients.clone(), category: coefficients, classes, dropout };
         let rows = self.loss.proxy_rows(self.x.clone(), &self.labels);
-        Terms::new(&self.discriminators, &self.config, self.x.clone(), rows, &self.labels, &mut draws, GradientScale::ONE)
+        Terms::new(&self.discriminators, &self.config, self.x.clone(), rows, &self.labels, &mut random, GradientScale::ONE)
     }
 
     fn check(&self, term: &str, value: Tensor<1>) {

@@ -111,8 +111,8 @@ fn learned_mixtures_learn_with_the_encoder_and_not_with_the_discriminators() {
         let more = format!("dada = {{ {update}, d_warmup_epochs = {warm_up}, mix = {{ mode = \"gated\" }} }}");
         let config = features_run(&ProxyLossConfig::ProxyAnchor(Default::default()), &more);
         let (_, learner) = learn(&config, steps);
-        let judges = learner.discriminators.unwrap();
-        [tensors(&learner.encoder), tensors(&learner.loss), tensors(&judges.mixer), tensors(&judges.domain)]
+        let discriminators = learner.discriminators.unwrap();
+        [tensors(&learner.encoder), tensors(&learner.loss), tensors(&discriminators.mixer), tensors(&discriminators.domain)]
     };
     for update in ["update = \"alternating\", d_steps = 1", "update = \"reversal\", d_steps = 0", "update = \"reversal\", d_steps = 1"] {
         let start = parts(update, 0, 0);
