@@ -14,8 +14,10 @@ use dada::cost::Cost;
 use dada::model::encoder::Input;
 use dada::model::layers::Initializer;
 use dada::random::{Purpose, generator};
-use dada::train::At;
-use dada::train::step::{Learner, update};
+use dada::train::learner::Learner;
+use dada::train::losses::LossMonitor;
+use dada::train::schedule::{At, Clock};
+use dada::train::step::{Context, update};
 use rand_distr::{Distribution, StandardNormal};
 
 const CLASSES: usize = 11_318;
@@ -115,6 +117,8 @@ fn measure(name: &str) -> Measured {
     let weights = learner.discriminators.as_ref().map_or(0, Module::num_params);
 
     let (mut best, mut best_cpu) = (f64::INFINITY, f64::INFINITY);
+    let clock = Clock { epochs: config.train.epochs, warm_ups: config.warm_ups(), steps: 5 };
+    let mut losses = LossMonitor::default();
     for step in 0..if pictures.is_some() { 3 } else { 5 } {
         let rows = pictures.unwrap_or(BATCH);
         let labels: Vec<usize> = (0..rows).map(|row| (row / 2 * 7919 + step * 104_729) % CLASSES).collect();
@@ -125,7 +129,9 @@ fn measure(name: &str) -> Measured {
             false => Input::Pooled(Tensor::from_data(TensorData::new(normal(rows * 512), [rows, 512]), &device)),
         };
         let (started, spent) = (Instant::now(), Cost::so_far().cpu_seconds);
-        (learner, _) = update(learner, input, &labels, &config, At { epoch: 0, step }, 5, false).expect("finite");
+        let context = Context { config: &config, clock, at: At { epoch: 0, step }, recording: false };
+        (learner, _) = update(learner, input, &labels, context, &mut losses);
+        losses.look().expect("finite");
         best = best.min(started.elapsed().as_secs_f64());
         best_cpu = best_cpu.min(Cost::so_far().cpu_seconds - spent);
     }

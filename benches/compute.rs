@@ -108,8 +108,9 @@ fn adam() {
     let hyper = AdamHyper { learning_rate: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 1e-4, decay: Decay::Coupled };
     let fresh = || Tensor::<1>::random([1 << 22], Distribution::Uniform(-1.0, 1.0), &Device::flex());
     let gradient = fresh();
+    let finite = Tensor::<1>::ones([1], &Device::flex());
     let (mut parameter, mut moments) = (Some(fresh()), Moments::zeros(&gradient));
-    let ours = || parameter = parameter.take().map(|parameter| adam_update(parameter, gradient.clone(), &mut moments, &hyper));
+    let ours = || parameter = parameter.take().map(|parameter| adam_update(parameter, gradient.clone(), &mut moments, &hyper, &finite));
     let mut state = Some((fresh(), fresh(), fresh().abs()));
     race("Adam, 4 million weights", ours, || {
         let (parameter, first, second) = state.take().expect("put back below");

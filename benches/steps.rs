@@ -13,8 +13,10 @@ use dada::config::{RunConfig, read_layer};
 use dada::cost::Cost;
 use dada::model::encoder::{Encoder, Input};
 use dada::model::layers::{Initializer, Mode};
-use dada::train::At;
-use dada::train::step::{Learner, update};
+use dada::train::learner::Learner;
+use dada::train::losses::LossMonitor;
+use dada::train::schedule::{At, Clock};
+use dada::train::step::{Context, update};
 use dada_compute::retain_memory;
 
 /// What a step is taken on.
@@ -98,11 +100,15 @@ fn train(Workload { config, classes, input, rows }: Workload) -> Box<dyn FnMut()
         staged => staged,
     };
     // Beyond all warm-ups: everything learns.
-    let mut at = At { epoch: config.train.warmup_epochs.max(config.dada.d_warmup_epochs), step: 0 };
+    let mut at = At { epoch: config.warm_ups(), step: 0 };
+    let clock = Clock { epochs: config.train.epochs, warm_ups: config.warm_ups(), steps: 1_000_000 };
+    let mut losses = LossMonitor::default();
     Box::new(move || {
         let labels: Vec<usize> = (0..rows).map(|row| (row / 2 * 7919 + at.step) % classes).collect();
         let taken = learner.take().expect("put back below");
-        let (updated, _) = update(taken, input.clone(), &labels, &config, at, 1_000_000, false).expect("finite losses");
+        let context = Context { config: &config, clock, at, recording: false };
+        let (updated, _) = update(taken, input.clone(), &labels, context, &mut losses);
+        losses.look().expect("finite losses");
         learner = Some(updated);
         at.step += 1;
     })

@@ -1,10 +1,10 @@
 //! Does the domain discriminator see?
 
 use burn::tensor::{Device, Tensor, TensorData};
-use dada::adversarial::{DadaConfig, Draw, Randomness, MixConfig, Norm, GradientScale, Terms};
+use dada::adversarial::{DadaConfig, Draw, GradientScale, MixConfig, Norm, Randomness, Terms};
 use dada::model::layers::Initializer;
 use dada::random::{Purpose, generator};
-use dada::train::optimizer::{Adam, OptimizerConfig, Rate};
+use dada::train::optimizer::{Adam, OptimizerConfig, ParameterGradients, Rate};
 use rand_distr::{Distribution, Normal};
 
 const ROWS: usize = 64;
@@ -33,7 +33,9 @@ fn loss_after_training(config: &DadaConfig) -> f64 {
         let loss = terms.domain.unwrap();
         recent.push(loss.clone().into_scalar::<f64>());
         let rate = Rate { learning_rate: 5e-3, weight_decay: 0.0 };
-        discriminators = adam.step(discriminators, &mut loss.backward(), &optimizer, rate, 1.0);
+        let gradients = ParameterGradients::take(&discriminators, &mut loss.backward());
+        let finite = Tensor::ones([1], &Device::default());
+        discriminators = adam.step(discriminators, gradients, &optimizer, rate, 1.0, &finite);
     }
     recent[350..].iter().sum::<f64>() / 50.0
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn::module::Param;
 use burn::tensor::{DType, Device, Tensor};
 use dada::adversarial::{
-    CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, Randomness, MixConfig, Norm, RampUp, GradientScale, Terms,
-    append_class_mixtures,
+    CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, GradientScale, MixConfig, Norm, RampUp, Randomness,
+    Terms, append_class_mixtures,
 };
 use dada::loss::{LossSettings, PositiveMean, ProxyAnchorConfig, ProxyLoss};
 use dada::model::layers::Initializer;

@@ -58,7 +58,7 @@ fn run(changes: &[(&str, &str)]) -> (RunConfig, String) {
     let config = RunConfig::resolve(&layers).unwrap();
     let (mut records, _) = learn(&config, STEPS);
     // What a term pulls by is measured apart from what it does.
-    records.iter_mut().for_each(|record| record.pulls = None);
+    records.iter_mut().for_each(|record| record.gradient_norms = None);
     let finite = |value: &Option<f64>| value.is_none_or(f64::is_finite);
     for record in &records {
         let terms = [&record.proxy_loss, &record.domain, &record.risk, &record.discrepancy, &record.proxy_cosine];

@@ -6,8 +6,10 @@ use dada::config::RunConfig;
 use dada::loss::{ProxyLoss, ProxyLossConfig};
 use dada::model::encoder::Input;
 use dada::model::layers::Initializer;
-use dada::train::At;
-use dada::train::step::{Learner, Record, update};
+use dada::train::learner::Learner;
+use dada::train::losses::LossMonitor;
+use dada::train::schedule::{At, Clock};
+use dada::train::step::{Context, Record, update};
 use rand_distr::{Distribution, StandardNormal};
 use toml::{Table, Value};
 
@@ -123,13 +125,17 @@ pub fn learn(config: &RunConfig, steps: usize) -> (Vec<Record>, Learner) {
     let mut init = Initializer::new(&device, 9);
     let mut learner = Learner::new(config.encoder.init(&mut init), config, CLASSES, &mut init);
     let features = normal(8, 8, 6).convert::<f32>();
+    let clock = Clock { epochs: config.train.epochs, warm_ups: config.warm_ups(), steps };
+    let mut losses = LossMonitor::default();
     let mut records = Vec::new();
     for step in 0..steps {
         let input = Input::Pooled(Tensor::from_data(features.clone(), &device));
-        let (updated, record) = update(learner, input, &[0, 0, 2, 2, 3, 3, 5, 5], config, At { epoch: 0, step }, steps, true).unwrap();
+        let context = Context { config, clock, at: At { epoch: 0, step }, recording: true };
+        let (updated, record) = update(learner, input, &[0, 0, 2, 2, 3, 3, 5, 5], context, &mut losses);
         learner = updated;
-        records.push(record);
+        records.push(record.expect("every step is recorded"));
     }
+    losses.look().unwrap();
     (records, learner)
 }
 

@@ -30,7 +30,7 @@ impl Progress {
     pub fn show(&mut self, event: Event) {
         match event {
             Event::Note(note) => self.line(&note),
-            Event::Kept { done, of } => self.kept(done, of),
+            Event::Cached { done, of } => self.kept(done, of),
             Event::Step { at, steps, epochs, pictures, record } => self.step(at, steps, epochs, pictures, record),
             Event::Evaluated { epoch, validation, best } => {
                 let means = &validation.means;

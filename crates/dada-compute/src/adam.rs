@@ -59,8 +59,15 @@ impl Moments {
 
 /// The parameter after one step of Adam, and `moments` moved on with it (Kingma and Ba 2015).
 ///
-/// `param` and `grad` have one shape, `moments` its number of elements. The result is not tracked by autodiff.
-pub fn adam_update<const D: usize>(param: Tensor<D>, grad: Tensor<D>, moments: &mut Moments, hyper: &AdamHyper) -> Tensor<D> {
+/// `param` and `grad` have one shape, `moments` its number of elements. `finite` (`[1]`, without autodiff) is 1 where the loss was finite;
+/// where it is 0 the parameter and its moments stay as they are, which is decided on the device. The result is not tracked by autodiff.
+pub fn adam_update<const D: usize>(
+    param: Tensor<D>,
+    grad: Tensor<D>,
+    moments: &mut Moments,
+    hyper: &AdamHyper,
+    finite: &Tensor<1>,
+) -> Tensor<D> {
     let (param, grad) = (untracked(param), untracked(grad));
     assert_eq!(param.dims(), grad.dims(), "a gradient has its parameter's shape");
     assert_eq!(moments.first.dims(), [param.shape().num_elements()], "the moments have the parameter's size");
@@ -69,17 +76,23 @@ pub fn adam_update<const D: usize>(param: Tensor<D>, grad: Tensor<D>, moments: &
     let placeholder = Tensor::empty([0], (&param.device(), param.dtype()));
     let first = untracked(std::mem::replace(&mut moments.first, placeholder.clone()));
     let second = untracked(std::mem::replace(&mut moments.second, placeholder));
-    let on_flex = is_flex_f32(&param) && is_flex_f32(&grad) && is_flex_f32(&first) && is_flex_f32(&second);
+    let on_flex = is_flex_f32(&param) && is_flex_f32(&grad) && is_flex_f32(&first) && is_flex_f32(&second) && is_flex_f32(finite);
     if on_flex {
+        let applies = values(&primitive(finite.clone()))[0] != 0.0;
         let (mut param, grad, mut first, mut second) = (primitive(param), primitive(grad), primitive(first), primitive(second));
-        fused(values_mut(&mut param), values(&grad), values_mut(&mut first), values_mut(&mut second), &step);
+        if applies {
+            fused(values_mut(&mut param), values(&grad), values_mut(&mut first), values_mut(&mut second), &step);
+        }
         moments.first = Tensor::from_primitive::<burn::backend::Flex>(first);
         moments.second = Tensor::from_primitive::<burn::backend::Flex>(second);
         Tensor::from_primitive::<burn::backend::Flex>(param)
     } else {
-        let (param, first, second) = by_burn(param, grad, first, second, hyper, &step);
-        (moments.first, moments.second) = (first, second);
-        param
+        let stays = finite.clone().equal_elem(0.0);
+        let (updated, new_first, new_second) = by_burn(param.clone(), grad, first.clone(), second.clone(), hyper, &step);
+        moments.first = new_first.mask_where(stays.clone().expand(first.shape()), first);
+        moments.second = new_second.mask_where(stays.clone().expand(second.shape()), second);
+        let ones: [usize; D] = [1; D];
+        updated.mask_where(stays.reshape(ones).expand(param.shape()), param)
     }
 }
 
@@ -198,7 +211,8 @@ mod tests {
         let mut param = make(start);
         let mut moments = Moments::zeros(&param);
         for gradient in gradients {
-            param = adam_update(param, make(gradient), &mut moments, hyper);
+            let finite = Tensor::ones([1], (&param.device().inner(), dtype));
+            param = adam_update(param, make(gradient), &mut moments, hyper, &finite);
         }
         assert_eq!(moments.steps, gradients.len() as u64);
         assert!(!param.device().is_autodiff());
@@ -225,11 +239,27 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_that_is_not_finite_changes_nothing() {
+        let hyper = AdamHyper { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1, decay: Decay::Decoupled };
+        for dtype in [DType::F32, DType::F64] {
+            let tensor = |value: f64| Tensor::<2>::full([2, 3], value, (&Device::flex(), dtype));
+            let [finite, not_finite] = [1.0, 0.0].map(|flag| Tensor::<1>::full([1], flag, (&Device::flex(), dtype)));
+            let mut moments = Moments::zeros(&tensor(0.0));
+            let first = adam_update(tensor(1.0), tensor(2.0), &mut moments, &hyper, &finite);
+            let (before, remembered) = (first.to_data(), moments.clone());
+            let second = adam_update(first, tensor(f64::NAN), &mut moments, &hyper, &not_finite);
+            assert_eq!(second.into_data(), before, "{dtype:?}");
+            assert_eq!(moments.first.into_data(), remembered.first.into_data());
+            assert_eq!(moments.second.into_data(), remembered.second.into_data());
+        }
+    }
+
+    #[test]
     fn a_copy_of_the_parameter_is_left_alone() {
         let param = Tensor::<1>::ones([3], &Device::flex());
         let hyper = AdamHyper { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decay: Decay::Coupled };
         let mut moments = Moments::zeros(&param);
-        let updated = adam_update(param.clone(), param.clone(), &mut moments, &hyper);
+        let updated = adam_update(param.clone(), param.clone(), &mut moments, &hyper, &Tensor::ones([1], &Device::flex()));
         assert_eq!(param.into_data().try_to_vec::<f32>().unwrap(), [1.0; 3]);
         assert!(updated.into_data().try_to_vec::<f32>().unwrap().iter().all(|p| (p - 0.9).abs() < 1e-6));
     }

@@ -86,7 +86,11 @@ impl Embeddings {
     }
 }
 
-fn normalise(row: &mut [f32]) -> Result<(), String> {
+/// Scales a row to Euclidean length 1.
+///
+/// # Errors
+/// What is wrong with a row that is not finite or has no direction.
+pub(crate) fn normalise(row: &mut [f32]) -> Result<(), String> {
     if let Some((column, value)) = row.iter().enumerate().find(|(_, value)| !value.is_finite()) {
         return Err(format!("has {value} in column {column}"));
     }

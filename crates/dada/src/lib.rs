@@ -18,5 +18,6 @@ pub mod random;
 pub mod report;
 pub mod search;
 pub mod train;
+pub mod validate;
 
 pub use error::{Error, Result};

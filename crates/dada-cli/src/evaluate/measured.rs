@@ -9,7 +9,7 @@ use dada::config::RunConfig;
 use dada::data::pictures::decode;
 use dada::data::{self, DataConfig, Dataset, Roles, Source, sources};
 use dada::device::DeviceKind;
-use dada::embed::embed;
+use dada::embed::Embedder;
 use dada::embeddings::Embeddings;
 use dada::evaluate::{self, Task};
 use dada::formats::{dump, labels};
@@ -18,11 +18,6 @@ use image::RgbImage;
 
 use crate::embed::model_folder;
 use crate::progress::Bar;
-
-/// Threads that decode pictures.
-const THREADS: usize = 2;
-/// Pictures between two steps of the bar: a multiple of what a network is given at once.
-const AT_ONCE: usize = 512;
 
 /// Where the embeddings and labels come from.
 #[derive(Args)]
@@ -254,16 +249,8 @@ pub fn embedded(folder: &Path, dataset: &Arc<Dataset>, device: DeviceKind) -> Re
     let device = device.open();
     let model = Model::load(&model_folder(folder), &device)?;
     let bar = Bar::new("embedding");
-    let (progress, total) = (bar.observer(), dataset.samples.len());
-    let mut values = Vec::new();
-    for samples in dataset.samples.chunks(AT_ONCE) {
-        let part = Arc::new(Dataset { classes: dataset.classes.clone(), samples: samples.to_vec() });
-        let embeddings = embed(&model.encoder, &part, &model.preprocess, THREADS, &device)?;
-        values.extend_from_slice(embeddings.values());
-        progress(values.len() / embeddings.dim(), total);
-    }
-    let dim = values.len().checked_div(total).unwrap_or(0);
-    Ok(Embeddings::new(values, total, dim)?)
+    let observer = bar.observer();
+    Ok(Embedder::of(&model, &device).dataset(dataset, &observer)?)
 }
 
 fn test_set(folder: &Path, data: Option<&DataConfig>) -> Result<(Dataset, Option<Roles>)> {

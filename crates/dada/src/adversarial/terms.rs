@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::adversarial::category::class_indices;
 use crate::adversarial::gradients::scale_gradient;
 use crate::adversarial::{
-    CategoryConfig, DadaConfig, Discrepancy, Discriminator, Discriminators, GradientScale, MixConfig, MixMode, Mixer, RampUp, cross_entropy,
-    domain_accuracy, domain_loss,
+    CategoryConfig, DadaConfig, Discrepancy, Discriminator, Discriminators, GradientScale, MixConfig, MixMode, Mixer, RampUp,
+    cross_entropy, domain_accuracy, domain_loss,
 };
 use crate::model::layers::normalize;
 use crate::random::Purpose;

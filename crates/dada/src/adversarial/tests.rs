@@ -4,6 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Tensor};
 
 use super::*;
+use crate::model::layers::Initializer;
 use crate::model::layers::normalize;
 use crate::random::generator;
 
@@ -105,7 +106,8 @@ fn reversal_gives_both_sides_their_own_gradients_in_one_pass() {
 
     let encoder = world.terms(&world.discriminators.frozen(), GradientScale::ONE).for_encoder(config, ramp_up).unwrap().backward();
     assert!(close(&inputs(&joint), &inputs(&encoder)));
-    let (of_joint, of_encoder) = (gradients(&world.discriminators.mixer, &joint).concat(), gradients(&world.discriminators.mixer, &encoder).concat());
+    let (of_joint, of_encoder) =
+        (gradients(&world.discriminators.mixer, &joint).concat(), gradients(&world.discriminators.mixer, &encoder).concat());
     assert!(of_encoder.iter().any(|g| g.abs() > 1e-6) && close(&of_joint, &of_encoder));
     assert!(weights(&world.discriminators, &encoder).is_empty());
 }
@@ -143,7 +145,8 @@ fn appended_proxies_belong_to_the_mixed_domain() {
 
     let discriminator = world.discriminators.category.as_ref().unwrap();
     let mixed = Tensor::cat(vec![world.mixtures(&random.category), p], 0);
-    let (mixed, samples) = (world.logits(discriminator, mixed, None), world.logits(discriminator, Tensor::cat(vec![x.clone(), x], 0), None));
+    let (mixed, samples) =
+        (world.logits(discriminator, mixed, None), world.logits(discriminator, Tensor::cat(vec![x.clone(), x], 0), None));
     let expected = Discrepancy::NuclearNorm.measure(samples, mixed);
     assert!((scalar(terms.discrepancy) - scalar(expected)).abs() < 1e-12);
 }
@@ -159,7 +162,8 @@ fn sampled_classes_are_the_ones_that_risk_and_discrepancy_are_about() {
     assert_eq!(chosen.len(), 5);
 
     let discriminator = world.discriminators.category.as_ref().unwrap();
-    let [samples, mixtures] = [normalize(world.x.clone()), world.mixtures(&random.category)].map(|v| world.logits(discriminator, v, Some(&chosen)));
+    let [samples, mixtures] =
+        [normalize(world.x.clone()), world.mixtures(&random.category)].map(|v| world.logits(discriminator, v, Some(&chosen)));
     let indices = LABELS.map(|label| chosen.iter().position(|class| *class == label).unwrap());
     assert!((scalar(terms.risk) - 2.0 * cross_entropy(samples.clone(), &indices).into_scalar::<f64>()).abs() < 1e-12);
     assert!((scalar(terms.discrepancy) - scalar(Discrepancy::NuclearNorm.measure(samples, mixtures))).abs() < 1e-12);

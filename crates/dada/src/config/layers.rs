@@ -1,12 +1,8 @@
-//! Layers of TOML: read, parsed, and laid one over the other.
-
-use std::fs;
-use std::path::Path;
+//! Layers of TOML: parsed, and laid one over the other.
 
 use toml::{Table, Value};
 
-use crate::config::RunConfig;
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
 
 /// An error with the key that it is about.
 pub(super) fn located(text: &str, error: &toml::de::Error) -> String {
@@ -17,20 +13,6 @@ pub(super) fn located(text: &str, error: &toml::de::Error) -> String {
     match section {
         Some(section) if !line.starts_with('[') => format!("{section}.{line}: {}", error.message()),
         _ => format!("{line}: {}", error.message()),
-    }
-}
-
-/// Reads one layer from a file.
-///
-/// # Errors
-/// When the file cannot be read or is not TOML, for an unknown key and for a value of the wrong type.
-pub fn read_layer(path: &Path) -> Result<Table> {
-    let text = fs::read_to_string(path).at(path)?;
-    let layer: Table = toml::from_str(&text).map_err(|error| Error::format(path, error.to_string().trim_end()))?;
-    // Tried here, where the file still has a name.
-    match RunConfig::overlaid(std::slice::from_ref(&layer)) {
-        Err(Error::Config(problem)) => Err(Error::format(path, problem)),
-        other => other.map(|_| layer),
     }
 }
 
@@ -55,8 +37,8 @@ pub fn parse_setting(setting: &str) -> Result<Table> {
 /// The keys that say which variant a table describes.
 const TAGS: [&str; 1] = ["name"];
 
-/// Where `layer` chooses another variant (another loss or backbone), gives `table` that variant's defaults.
-pub(super) fn switch_variants(table: &mut Table, layer: &Table) -> Result<()> {
+/// Where `layer` chooses another variant (another loss or backbone), gives `table` that variant's defaults, which `complete` fills in.
+pub(super) fn switch_variants(table: &mut Table, layer: &Table, complete: impl Fn(Table) -> Result<Table>) -> Result<()> {
     fn switch(table: &mut Table, layer: &Table) -> bool {
         let tag =
             TAGS.into_iter().find(|tag| table.contains_key(*tag) && layer.get(*tag).is_some_and(|value| Some(value) != table.get(*tag)));
@@ -79,7 +61,7 @@ pub(super) fn switch_variants(table: &mut Table, layer: &Table) -> Result<()> {
         if let Some(Value::Table(loss)) = before.get_mut("loss") {
             loss.retain(|key, _| key == "weight");
         }
-        *table = RunConfig::from_table(table.clone())?.to_table();
+        *table = complete(table.clone())?;
         keep_shared(table, &before);
     }
     Ok(())

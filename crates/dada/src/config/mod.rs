@@ -4,26 +4,28 @@
 
 mod layers;
 
+use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::adversarial::{DadaConfig, DiscriminatorConfig, Draw, Norm, RampUp, Recipe, Update};
+use crate::adversarial::{DadaConfig, Recipe};
 use crate::data::DataConfig;
+use crate::data::loader::Preparation;
 use crate::data::pictures::augment::AugmentConfig;
 use crate::data::pictures::preprocess::Preprocess;
 use crate::data::sampler::SamplerConfig;
 use crate::device::DeviceKind;
-use crate::error::{Error, Result};
-use crate::loss::{LossConfig, PositiveMean, ProxyLossConfig};
+use crate::error::{AtPath, Error, Result};
+use crate::loss::{LossConfig, ProxyLossConfig};
 use crate::model::encoder::EncoderConfig;
+use crate::train::config::TrainConfig;
 use crate::train::optimizer::OptimizerConfig;
-use crate::train::{At, TrainConfig};
-use dada_compute::Decay;
+use crate::validate::not_negative;
 
+pub use layers::parse_setting;
 use layers::{flatten, located, merge, switch_variants};
-pub use layers::{parse_setting, read_layer};
 
 /// The configuration of `dada train` without a file: the embedded data set.
 pub const EMOJI: &str = include_str!("../../configs/emoji.toml");
@@ -79,13 +81,13 @@ impl RunConfig {
         }
         let mut table = defaults.to_table();
         for layer in layers {
-            switch_variants(&mut table, layer)?;
+            switch_variants(&mut table, layer, |table| Ok(Self::from_table(table)?.to_table()))?;
             merge(&mut table, layer, "")?;
         }
         let mut config = Self::from_table(table)?;
         // Where a layer had chosen another loss in between, the defaults of its own came with this one.
-        if config.dada.mode == Recipe::Compat && last("loss", "positive_mean").is_none() {
-            average_over_rows(&mut config.loss.kind);
+        if last("loss", "positive_mean").is_none() {
+            config.dada.mode.adjust(&mut config.loss.kind);
         }
         Ok(config)
     }
@@ -99,22 +101,8 @@ impl RunConfig {
     }
 
     fn defaults(mode: Recipe) -> Self {
-        let mut config = Self::default();
-        config.dada.mode = mode;
-        if mode == Recipe::Compat {
-            let released = |shape: &mut DiscriminatorConfig| (shape.norm, shape.output_norm) = (Norm::BatchPerDomain, true);
-            released(&mut config.dada.domain.discriminator);
-            released(&mut config.dada.category.discriminator);
-            config.dada.domain.generator_weight = config.dada.domain.weight;
-            config.dada.category.discriminator.hidden = vec![512, 128];
-            config.dada.update = Update::Alternating;
-            config.dada.d_steps = 3;
-            config.dada.mix.normalize = false;
-            config.dada.mix.draw = Draw::Batch;
-            config.optimizer.decay = Decay::Coupled;
-            config.optimizer.discriminators.learning_rate = 5e-4;
-            average_over_rows(&mut config.loss.kind);
-        }
+        let mut config = Self { dada: mode.dada(), optimizer: OptimizerConfig::of(mode), ..Self::default() };
+        mode.adjust(&mut config.loss.kind);
         config
     }
 
@@ -136,34 +124,15 @@ impl RunConfig {
     /// # Errors
     /// For values that no run can be made of.
     pub fn check(&self) -> Result<()> {
-        let require = |holds: bool, message: &str| if holds { Ok(()) } else { Err(Error::Config(message.to_owned())) };
-        let SamplerConfig { batch_size, images_per_class, .. } = self.sampler;
-        if images_per_class == 0 || batch_size == 0 || batch_size % images_per_class != 0 {
-            let problem =
-                format!("sampler.batch_size is {batch_size}, expected a positive multiple of sampler.images_per_class, {images_per_class}");
-            return Err(Error::Config(problem));
-        }
-        require(self.train.epochs > 0, "train.epochs is 0, expected at least 1")?;
-        require(self.train.evaluate_every > 0, "train.evaluate_every is 0, expected at least 1")?;
-        require(self.train.journal_every > 0, "train.journal_every is 0, expected at least 1")?;
-        require(self.train.loader_threads > 0, "train.loader_threads is 0, expected at least 1")?;
+        self.sampler.check()?;
+        self.train.check()?;
         self.dada.check()?;
         if self.dada.enabled && self.dada.d_warmup_epochs >= self.train.epochs {
             let (warm_ups, epochs) = (self.dada.d_warmup_epochs, self.train.epochs);
             let problem = format!("dada.d_warmup_epochs is {warm_ups} of {epochs} train.epochs: the encoder would never learn");
             return Err(Error::Config(problem));
         }
-        let OptimizerConfig { encoder, proxies, discriminators, beta1, beta2, epsilon, schedule, .. } = &self.optimizer;
-        for (name, rate) in [("encoder", encoder), ("proxies", proxies), ("discriminators", discriminators)] {
-            not_negative(&format!("optimizer.{name}.learning_rate"), rate.learning_rate)?;
-            not_negative(&format!("optimizer.{name}.weight_decay"), rate.weight_decay)?;
-        }
-        for (key, beta) in [("beta1", *beta1), ("beta2", *beta2)] {
-            require((0.0..1.0).contains(&beta), &format!("optimizer.{key} is {beta}, expected 0 up to, but without, 1"))?;
-        }
-        require(*epsilon > 0.0, &format!("optimizer.epsilon is {epsilon}, expected a number above 0"))?;
-        schedule.check()?;
-        not_negative("train.cache_gib", self.train.cache_gib)?;
+        self.optimizer.check()?;
         not_negative("loss.weight", self.loss.weight)?;
         self.loss.kind.check()?;
         self.data.check()?;
@@ -188,46 +157,39 @@ impl RunConfig {
         Some(format!("{key} is {theirs} there and {value} here"))
     }
 
-    /// The schedule's factor at a step of an epoch of `steps`.
-    pub fn schedule_factor(&self, at: At, steps: usize) -> f64 {
-        let progress = at.epoch as f64 - self.warm_ups() as f64 + at.step as f64 / steps as f64;
-        self.optimizer.schedule.factor(progress, self.train.epochs.saturating_sub(self.warm_ups()))
+    /// What every picture goes through.
+    pub fn preparation(&self) -> Preparation {
+        Preparation { preprocess: self.preprocess.clone(), augment: self.augment.clone() }
     }
 
-    /// How much of the adversarial weights holds for encoder and proxies at a step of an epoch of `steps`.
-    pub fn ramps(&self, at: At, steps: usize) -> RampUp {
-        let passed = at.epoch as f64 - self.warm_ups() as f64 + (at.step + 1) as f64 / steps as f64;
-        let share = |epochs: usize| if epochs == 0 { 1.0 } else { (passed / epochs as f64).clamp(0.0, 1.0) };
-        RampUp { domain: share(self.dada.domain.ramp_epochs), category: share(self.dada.category.ramp_epochs) }
-    }
-
-    fn warm_ups(&self) -> usize {
-        // The discriminators' warm-up counts without DADA too: "everything else equal" includes the schedule.
+    /// Epochs at the start for which schedules and ramps wait. The discriminators' warm-up counts without DADA too: "everything else equal"
+    /// includes the schedule.
+    pub fn warm_ups(&self) -> usize {
         self.train.warmup_epochs.max(self.dada.d_warmup_epochs)
     }
 }
 
-/// Proxy-Anchor as DADA's released code has it.
-fn average_over_rows(loss: &mut ProxyLossConfig) {
-    if let ProxyLossConfig::ProxyAnchor(loss) = loss {
-        loss.positive_mean = PositiveMean::Rows;
-    }
-}
-
+/// Reads one layer from a file.
+///
 /// # Errors
-/// [`Error::Config`] that names the key.
-pub(crate) fn not_negative(key: &str, value: f64) -> Result<()> {
-    match value.is_finite() && value >= 0.0 {
-        true => Ok(()),
-        false => Err(Error::Config(format!("{key} is {value}, expected a number that is not negative"))),
+/// When the file cannot be read or is not TOML, for an unknown key and for a value of the wrong type.
+pub fn read_layer(path: &Path) -> Result<Table> {
+    let text = fs::read_to_string(path).at(path)?;
+    let layer: Table = toml::from_str(&text).map_err(|error| Error::format(path, error.to_string().trim_end()))?;
+    // Tried here, where the file still has a name.
+    match RunConfig::overlaid(std::slice::from_ref(&layer)) {
+        Err(Error::Config(problem)) => Err(Error::format(path, problem)),
+        other => other.map(|_| layer),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use dada_compute::Decay;
 
     use super::*;
+    use crate::adversarial::{Norm, Update};
+    use crate::loss::PositiveMean;
 
     fn resolve(settings: &[&str]) -> Result<RunConfig> {
         let layers: Vec<Table> = settings.iter().map(|setting| parse_setting(setting).unwrap()).collect();
@@ -333,17 +295,6 @@ mod tests {
     }
 
     #[test]
-    fn each_level_rises_over_its_own_ramp() {
-        let config = resolve(&["train.warmup_epochs=2", "dada.domain.ramp_epochs=4", "dada.category.ramp_epochs=1"]).unwrap();
-        let at = |epoch, step| config.ramps(At { epoch, step }, 10);
-        assert_eq!(at(1, 0), RampUp { domain: 0.0, category: 0.0 });
-        assert_eq!(at(2, 4), RampUp { domain: 0.125, category: 0.5 });
-        assert_eq!(at(3, 9), RampUp { domain: 0.5, category: 1.0 });
-        assert_eq!(at(9, 0), RampUp::DONE);
-        assert_eq!(resolve(&[]).unwrap().ramps(At::default(), 10), RampUp::DONE);
-    }
-
-    #[test]
     fn a_value_that_no_run_can_use_is_named() {
         let refused = |setting: &str| resolve(&[setting]).unwrap_err().to_string();
         assert!(refused("dada.category.weight=-1").contains("dada.category.weight is -1"));
@@ -365,7 +316,6 @@ mod tests {
         let layer_norm = ["dada.category.norm=layer", "dada.category.output_norm=true", "dada.category.sampled_classes=4"];
         assert!(resolve(&layer_norm).unwrap_err().to_string().contains("sampled_classes needs dada.category.norm"));
         assert!(resolve(&["train.epochs=1", "dada.enabled=false"]).is_ok());
-        assert_eq!(RunConfig::default().schedule_factor(At::default(), 10), 1.0);
     }
 
     #[test]

@@ -27,6 +27,18 @@ impl Default for SamplerConfig {
 }
 
 impl SamplerConfig {
+    /// # Errors
+    /// [`Error::Config`] when the batch size is no positive multiple of the pictures of each class.
+    pub fn check(&self) -> Result<()> {
+        let Self { batch_size, images_per_class, .. } = *self;
+        if images_per_class > 0 && batch_size > 0 && batch_size % images_per_class == 0 {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "sampler.batch_size is {batch_size}, expected a positive multiple of sampler.images_per_class, {images_per_class}"
+        )))
+    }
+
     /// Batches in an epoch of so many pictures: as many as they fill, at least one.
     pub fn steps(&self, pictures: usize) -> usize {
         (pictures / self.batch_size).max(1)
@@ -44,11 +56,7 @@ impl SamplerConfig {
 /// without replacement, there are fewer classes than a batch needs.
 pub fn epoch_batches(labels: &[usize], config: &SamplerConfig, seed: u64, epoch: usize) -> Result<Vec<Vec<usize>>> {
     let SamplerConfig { batch_size, images_per_class, replacement } = *config;
-    if images_per_class == 0 || batch_size == 0 || batch_size % images_per_class != 0 {
-        return Err(Error::Config(format!(
-            "sampler.batch_size is {batch_size}, expected a positive multiple of sampler.images_per_class, {images_per_class}"
-        )));
-    }
+    config.check()?;
     let members = members_by_class(labels);
     let classes_per_batch = batch_size / images_per_class;
     if members.is_empty() {

@@ -1,18 +1,12 @@
 //! Embeddings of picture files in a stream: bounded memory for any number of files, and one that is damaged stops nothing.
 
-use std::thread;
+use burn::tensor::Device;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use crossbeam_channel::bounded;
-use rayon::prelude::*;
-
+use crate::data::Pixels;
 use crate::data::inputs::Input;
-use crate::data::pictures::decode::decode;
-use crate::data::pictures::preprocess::{Preprocess, normalise_into, view};
-use crate::embeddings::Embeddings;
+use crate::embed::Embedder;
 use crate::error::{Error, Result};
-use crate::model::export::Model;
-use crate::model::layers::Mode;
+use crate::model::Model;
 
 const BATCH: usize = 64;
 
@@ -26,66 +20,26 @@ pub struct Part {
     pub unreadable: Vec<(usize, Error)>,
 }
 
-/// Pictures of a batch, ready for the network.
-struct Batch {
-    indices: Vec<usize>,
-    pixels: Vec<f32>,
-    unreadable: Vec<(usize, Error)>,
-}
-
 /// Embeds all inputs and hands the results to `receive` in order, a batch at a time. While the network works on one batch, the next is
 /// decoded.
 ///
 /// # Errors
 /// Those of `receive`, which end the work, and an embedding that is not finite.
 pub fn embed_files(model: &Model, inputs: &[Input], device: &Device, mut receive: impl FnMut(Part) -> Result<()>) -> Result<()> {
-    let preprocess = &model.preprocess;
-    thread::scope(|scope| {
-        let (sender, batches) = bounded(1);
-        scope.spawn(move || {
-            for (number, inputs) in inputs.chunks(BATCH).enumerate() {
-                // A closed channel says that nobody waits.
-                if sender.send(prepare(inputs, number * BATCH, preprocess)).is_err() {
-                    return;
+    let embedder = Embedder::of(model, device);
+    let mut vectors = embedder.vectors(inputs.iter().map(|input| Pixels::File(input.path.clone())));
+    for first in (0..inputs.len()).step_by(BATCH) {
+        let mut part = Part { indices: Vec::new(), values: Vec::new(), unreadable: Vec::new() };
+        for (index, vector) in (first..).zip(vectors.by_ref().take(BATCH)) {
+            match vector {
+                Ok(vector) => {
+                    part.indices.push(index);
+                    part.values.extend_from_slice(&vector);
                 }
+                Err(error) => part.unreadable.push((index, error)),
             }
-        });
-        for Batch { indices, pixels, unreadable } in batches {
-            let values = if indices.is_empty() { Vec::new() } else { forward(model, pixels, indices.len(), device)? };
-            receive(Part { indices, values, unreadable })?;
         }
-        Ok(())
-    })
-}
-
-fn prepare(inputs: &[Input], first: usize, preprocess: &Preprocess) -> Batch {
-    let pixels_each = 3 * (preprocess.crop as usize).pow(2);
-    let prepared: Vec<Result<Vec<f32>>> = inputs
-        .par_iter()
-        .map(|input| {
-            let mut pixels = vec![0.0; pixels_each];
-            normalise_into(&view(&decode(&input.path)?, preprocess)?, preprocess.mean, preprocess.std, &mut pixels);
-            Ok(pixels)
-        })
-        .collect();
-    let mut batch =
-        Batch { indices: Vec::with_capacity(inputs.len()), pixels: Vec::with_capacity(inputs.len() * pixels_each), unreadable: Vec::new() };
-    for (index, prepared) in (first..).zip(prepared) {
-        match prepared {
-            Ok(pixels) => {
-                batch.indices.push(index);
-                batch.pixels.extend_from_slice(&pixels);
-            }
-            Err(error) => batch.unreadable.push((index, error)),
-        }
+        receive(part)?;
     }
-    batch
-}
-
-fn forward(model: &Model, pixels: Vec<f32>, rows: usize, device: &Device) -> Result<Vec<f32>> {
-    let size = model.preprocess.crop as usize;
-    let x = model.encoder.forward(Tensor::<4>::from_data(TensorData::new(pixels, [rows, 3, size, size]), device), Mode::Infer);
-    let [_, dim] = x.dims();
-    let values = x.into_data().try_into_vec_as::<f32>().expect("an encoder computes in floating point");
-    Ok(Embeddings::new(values, rows, dim)?.values().to_vec())
+    Ok(())
 }

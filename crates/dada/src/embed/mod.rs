@@ -1,38 +1,171 @@
-//! Embeddings of pictures by a trained encoder.
+//! The one engine from pictures to vectors: training, evaluation, `dada embed` and whoever comes later run their pictures through [`Embedder`].
 
 pub mod files;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::thread::available_parallelism;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::data::Dataset;
-use crate::data::loader::{Batch, Loader};
-use crate::data::pictures::preprocess::Preprocess;
-use crate::embeddings::Embeddings;
-use crate::error::Result;
-use crate::model::encoder::Encoder;
+use crate::data::loader::{Loader, Preparation, Request, View};
+use crate::data::{Dataset, Pixels};
+use crate::embeddings::{Embeddings, normalise};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::model::backbones::Features;
+use crate::model::encoder::{Boundary, Encoder, Input};
 use crate::model::layers::Mode;
+use crate::progress::Progress;
 
-const BATCH: usize = 64;
+/// Pictures that go through the network together when nothing is learnt.
+pub const BATCH: usize = 64;
 
-/// The embeddings, L2-normalised, of all pictures of `dataset`, in order, by an encoder without autodiff on `device`.
-///
-/// # Errors
-/// For an empty data set, a picture that cannot be read, and an embedding that is not finite.
-pub fn embed(encoder: &Encoder, dataset: &Arc<Dataset>, preprocess: &Preprocess, threads: usize, device: &Device) -> Result<Embeddings> {
-    let mut values = Vec::new();
-    let mut dim = 0;
-    for batch in Loader::evaluate(dataset.clone(), preprocess.clone(), BATCH, threads) {
-        let x = encoder.forward(images(&batch?, preprocess.crop, device), Mode::Infer);
-        dim = x.dims()[1];
-        values.extend_from_slice(&x.into_data().try_into_vec_as::<f32>().expect("an encoder computes in floating point"));
-    }
-    Embeddings::new(values, dataset.samples.len(), dim)
+/// Most threads that decode where nobody says how many.
+const MOST_THREADS: usize = 8;
+
+/// An encoder with the pre-processing that it was trained with, on a device.
+pub struct Embedder<'a> {
+    encoder: &'a Encoder,
+    preparation: Preparation,
+    threads: usize,
+    device: &'a Device,
 }
 
-/// A batch's pictures as a tensor `[batch, 3, size, size]`.
-pub fn images(batch: &Batch, size: u32, device: &Device) -> Tensor<4> {
-    let shape = [batch.labels.len(), 3, size as usize, size as usize];
-    Tensor::from_data(TensorData::new(batch.pixels.clone(), shape), device)
+/// How far a picture goes through the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Up to a boundary within it.
+    Boundary(Boundary),
+    /// To the embedding, not normalised.
+    Embedding,
+}
+
+impl<'a> Embedder<'a> {
+    /// An encoder without autodiff on `device`; pictures are decoded on `threads` threads.
+    pub fn new(encoder: &'a Encoder, preparation: Preparation, threads: usize, device: &'a Device) -> Self {
+        Self { encoder, preparation, threads, device }
+    }
+
+    /// An exported model, with as many decoding threads as the machine has.
+    pub fn of(model: &'a Model, device: &'a Device) -> Self {
+        let preparation = Preparation { preprocess: model.preprocess.clone(), augment: Default::default() };
+        let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        Self::new(&model.encoder, preparation, threads, device)
+    }
+
+    /// One L2-normalised embedding `[dim]` for each picture, or why there is none, in order. While the network works on a batch, the next
+    /// pictures are decoded; memory does not grow with their number.
+    pub fn vectors<I: Iterator<Item = Pixels>>(&self, pictures: I) -> impl Iterator<Item = Result<Vec<f32>>> {
+        let requests = pictures.map(|pixels| Request { pixels, view: View::Test });
+        self.rows(requests, std::iter::repeat(BATCH), Output::Embedding).map(|row| {
+            let mut row = row?;
+            normalise(&mut row).map_err(|problem| Error::Data(format!("the embedding of a picture {problem}")))?;
+            Ok(row)
+        })
+    }
+
+    /// Embeddings of all pictures of a data set, in order.
+    ///
+    /// # Errors
+    /// For an empty data set, the first picture that cannot be read, and an embedding that is not finite.
+    pub fn dataset(&self, dataset: &Dataset, progress: Progress) -> Result<Embeddings> {
+        let total = dataset.samples.len();
+        let mut values = Vec::new();
+        for (index, vector) in self.vectors(dataset.samples.iter().map(|sample| sample.pixels.clone())).enumerate() {
+            values.extend_from_slice(&vector?);
+            progress(index + 1, total);
+        }
+        let dim = values.len().checked_div(total).unwrap_or(0);
+        Embeddings::new(values, total, dim)
+    }
+
+    /// What the network makes of each requested view, flattened, or why there is nothing, in order. The pictures go through the network
+    /// together in batches of the given `sizes`, of which there are enough.
+    pub fn rows<R, S>(&self, requests: R, sizes: S, output: Output) -> Rows<'_, R, S>
+    where
+        R: Iterator<Item = Request>,
+        S: Iterator<Item = usize>,
+    {
+        let loader = Loader::new(requests, self.preparation.clone(), self.threads, 2 * BATCH);
+        Rows { embedder: self, loader, sizes, output, ready: VecDeque::new() }
+    }
+
+    /// The shape of one row of an output.
+    pub fn row_shape(&self, output: Output) -> Vec<usize> {
+        let size = self.preparation.preprocess.crop as usize;
+        self.forward(vec![0.0; 3 * size * size], 1, output).shape().as_slice()[1..].to_vec()
+    }
+
+    /// Pictures `[rows, 3, size, size]` to `[rows, …]`.
+    fn forward(&self, pixels: Vec<f32>, rows: usize, output: Output) -> TensorData {
+        let images = images(pixels, rows, self.preparation.preprocess.crop, self.device);
+        match output {
+            Output::Embedding => self.encoder.forward(images, Mode::Infer).into_data(),
+            Output::Boundary(boundary) => match self.encoder.up_to(images, boundary) {
+                Input::Pooled(features) => features.into_data(),
+                Input::Images(map) | Input::Staged { features: Features::Map(map), .. } => map.into_data(),
+                Input::Staged { features: Features::Tokens(tokens), .. } => tokens.into_data(),
+            },
+        }
+    }
+}
+
+/// Pictures `[rows, 3, size, size]` as a tensor.
+pub fn images(pixels: Vec<f32>, rows: usize, size: u32, device: &Device) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(pixels, [rows, 3, size as usize, size as usize]), device)
+}
+
+/// See [`Embedder::rows`].
+pub struct Rows<'a, R: Iterator<Item = Request>, S> {
+    embedder: &'a Embedder<'a>,
+    loader: Loader<R>,
+    sizes: S,
+    output: Output,
+    ready: VecDeque<Result<Vec<f32>>>,
+}
+
+impl<R: Iterator<Item = Request>, S: Iterator<Item = usize>> Rows<'_, R, S> {
+    /// Takes the next batch through the network, without the pictures that cannot be read.
+    fn advance(&mut self) {
+        let size = self.sizes.next().unwrap_or(0);
+        let (mut pixels, mut readable) = (Vec::new(), 0);
+        let mut problems = Vec::with_capacity(size);
+        for prepared in self.loader.by_ref().take(size) {
+            match prepared {
+                Ok(picture) => {
+                    pixels.extend_from_slice(&picture);
+                    readable += 1;
+                    problems.push(None);
+                }
+                Err(error) => problems.push(Some(error)),
+            }
+        }
+        let values = if readable > 0 { values(self.embedder.forward(pixels, readable, self.output)) } else { Vec::new() };
+        let width = values.len().checked_div(readable).unwrap_or(0);
+        let mut taken = 0;
+        for problem in problems {
+            self.ready.push_back(if let Some(error) = problem {
+                Err(error)
+            } else {
+                taken += 1;
+                Ok(values[(taken - 1) * width..taken * width].to_vec())
+            });
+        }
+    }
+}
+
+impl<R: Iterator<Item = Request>, S: Iterator<Item = usize>> Iterator for Rows<'_, R, S> {
+    type Item = Result<Vec<f32>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ready.is_empty() {
+            self.advance();
+        }
+        self.ready.pop_front()
+    }
+}
+
+/// What an encoder computed, on the host.
+pub fn values(data: TensorData) -> Vec<f32> {
+    data.try_into_vec_as::<f32>().expect("an encoder computes in floating point")
 }

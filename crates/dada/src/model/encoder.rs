@@ -139,7 +139,27 @@ pub enum Input {
     Pooled(Tensor<2>),
 }
 
+/// A place within an encoder: a frozen part ends there, and what it made is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Boundary {
+    /// After so many stages of the backbone.
+    Stage(usize),
+    /// After the pooling.
+    Pooled,
+}
+
 impl Encoder {
+    /// What a batch of pictures `[batch, 3, height, width]` is at a boundary, without learning.
+    pub fn up_to(&self, images: Tensor<4>, boundary: Boundary) -> Input {
+        match boundary {
+            Boundary::Pooled => Input::Pooled(self.features(images, Mode::Infer)),
+            Boundary::Stage(stages) => {
+                let features = self.backbone.forward_stages(Features::Map(images), 0..stages, Mode::Infer);
+                Input::Staged { features, stages }
+            }
+        }
+    }
+
     /// What is left to do on `input`, up to pooled features `[batch, features]`.
     pub fn pooled(&self, input: Input, mode: Mode) -> Tensor<2> {
         match input {

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{AtPath, Error, Result};
 use crate::formats::safetensors::{read_safetensors, write_safetensors};
 use crate::model::parameters::{self, NamedTensors};
-use crate::train::At;
+use crate::train::learner::Learner;
 use crate::train::optimizer::Adam;
-use crate::train::step::Learner;
+use crate::train::schedule::At;
 
 const VERSION: u32 = 1;
 

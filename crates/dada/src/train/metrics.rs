@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::data::Split;
 use crate::error::{AtPath, Error, Result};
 use crate::evaluate::retrieval::Means;
-use crate::train::KS;
+
+/// The k of recall@k in every table.
+pub const KS: [usize; 4] = [1, 2, 4, 8];
 
 /// `metrics.json`. Figures are empty where there are no pictures to measure on.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::adversarial::Recipe;
 use crate::error::{Error, Result};
 use crate::model::parameters::{ModulePath, NamedTensors};
 use crate::train::schedule::Schedule;
+use crate::validate::not_negative;
 use dada_compute::{AdamHyper, Decay, Moments, adam_update};
 
 /// The `[optimizer]` section: three Adam optimizers, which share everything but step size and decay.
@@ -58,6 +60,72 @@ impl Default for OptimizerConfig {
     }
 }
 
+impl OptimizerConfig {
+    /// The defaults under a recipe of the adversarial part.
+    pub fn of(recipe: Recipe) -> Self {
+        let mut config = Self::default();
+        if let Some(defaults) = recipe.optimizer() {
+            config.decay = defaults.decay;
+            config.discriminators.learning_rate = defaults.discriminator_learning_rate;
+        }
+        config
+    }
+
+    /// # Errors
+    /// [`Error::Config`] that names the first key whose value makes no sense.
+    pub fn check(&self) -> Result<()> {
+        for (name, rate) in [("encoder", self.encoder), ("proxies", self.proxies), ("discriminators", self.discriminators)] {
+            not_negative(&format!("optimizer.{name}.learning_rate"), rate.learning_rate)?;
+            not_negative(&format!("optimizer.{name}.weight_decay"), rate.weight_decay)?;
+        }
+        for (key, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return Err(Error::Config(format!("optimizer.{key} is {beta}, expected 0 up to, but without, 1")));
+            }
+        }
+        if self.epsilon.is_nan() || self.epsilon <= 0.0 {
+            return Err(Error::Config(format!("optimizer.epsilon is {}, expected a number above 0", self.epsilon)));
+        }
+        self.schedule.check()
+    }
+}
+
+/// Gradients of a module's parameters by path, each flattened, without those of parameters that have none.
+#[derive(Default)]
+pub struct ParameterGradients(BTreeMap<String, Tensor<1>>);
+
+impl ParameterGradients {
+    /// Takes the gradients of `module`'s parameters out of those of a backward pass.
+    pub fn take<M: Module>(module: &M, gradients: &mut Gradients) -> Self {
+        let mut visitor = TakeGradients { path: ModulePath::default(), gradients, taken: Self::default() };
+        module.visit(&mut visitor);
+        visitor.taken
+    }
+}
+
+struct TakeGradients<'a> {
+    path: ModulePath,
+    gradients: &'a mut Gradients,
+    taken: ParameterGradients,
+}
+
+impl ModuleVisitor for TakeGradients<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad_remove(self.gradients) {
+            let values = gradient.shape().num_elements();
+            self.taken.0.insert(self.path.name(), gradient.reshape([values]));
+        }
+    }
+}
+
 /// Adam for one module.
 #[derive(Debug, Default)]
 pub struct Adam {
@@ -65,8 +133,16 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Updates every parameter that has a gradient; `factor` is the schedule's.
-    pub fn step<M: Module>(&mut self, module: M, gradients: &mut Gradients, config: &OptimizerConfig, rate: Rate, factor: f64) -> M {
+    /// Updates every parameter that has a gradient; `factor` is the schedule's. Where `finite` (`[1]`) is 0 nothing changes.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: ParameterGradients,
+        config: &OptimizerConfig,
+        rate: Rate,
+        factor: f64,
+        finite: &Tensor<1>,
+    ) -> M {
         let hyper = AdamHyper {
             learning_rate: rate.learning_rate * factor,
             beta1: config.beta1,
@@ -75,7 +151,7 @@ impl Adam {
             weight_decay: rate.weight_decay,
             decay: config.decay,
         };
-        module.map(&mut Step { path: ModulePath::default(), moments: &mut self.moments, gradients, hyper })
+        module.map(&mut AdamStep { path: ModulePath::default(), moments: &mut self.moments, gradients: gradients.0, hyper, finite })
     }
 
     /// The moments, under `first.` and `second.` and the parameter's path, and how often each parameter was updated.
@@ -106,14 +182,15 @@ impl Adam {
     }
 }
 
-struct Step<'a> {
+struct AdamStep<'a> {
     path: ModulePath,
     moments: &'a mut BTreeMap<String, Moments>,
-    gradients: &'a mut Gradients,
+    gradients: BTreeMap<String, Tensor<1>>,
     hyper: AdamHyper,
+    finite: &'a Tensor<1>,
 }
 
-impl ModuleMapper for Step<'_> {
+impl ModuleMapper for AdamStep<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
     }
@@ -123,8 +200,11 @@ impl ModuleMapper for Step<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = param.val().grad_remove(self.gradients) else { return param };
+        let Some(gradient) = self.gradients.remove(&self.path.name()) else { return param };
         let moments = self.moments.entry(self.path.name()).or_insert_with(|| Moments::zeros(&param.val()));
-        param.map(|value| Tensor::from_inner(adam_update(value, gradient, moments, &self.hyper)).require_grad())
+        param.map(|value| {
+            let gradient = gradient.reshape(value.shape());
+            Tensor::from_inner(adam_update(value, gradient, moments, &self.hyper, self.finite)).require_grad()
+        })
     }
 }

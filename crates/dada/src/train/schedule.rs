@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::not_negative;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::validate::{at_least_one, not_negative};
 
 /// A factor of every step size: one in the warm-ups, and at the start of the first epoch after them (`cosine` with a rise starts at zero).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,13 +46,18 @@ impl Schedule {
     /// # Errors
     /// For no epochs between reductions, and for a value that is negative or not finite.
     pub fn check(&self) -> Result<()> {
-        let values: &[(&str, f64)] = match self {
-            Self::Constant => &[],
-            Self::Step { every: 0, .. } => return Err(Error::Config("optimizer.schedule.every is 0, expected at least 1".into())),
-            Self::Step { factor, .. } | Self::MultiStep { factor, .. } => &[("factor", *factor)],
-            Self::Cosine { rise, floor } => &[("rise", *rise), ("floor", *floor)],
-        };
-        values.iter().try_for_each(|(key, value)| not_negative(&format!("optimizer.schedule.{key}"), *value))
+        match self {
+            Self::Constant => Ok(()),
+            Self::Step { every, factor } => {
+                at_least_one("optimizer.schedule.every", *every)?;
+                not_negative("optimizer.schedule.factor", *factor)
+            }
+            Self::MultiStep { factor, .. } => not_negative("optimizer.schedule.factor", *factor),
+            Self::Cosine { rise, floor } => {
+                not_negative("optimizer.schedule.rise", *rise)?;
+                not_negative("optimizer.schedule.floor", *floor)
+            }
+        }
     }
 
     /// The factor `passed` epochs after the warm-ups, of `epochs` in all; fractions count in the cosine only.
@@ -68,6 +73,43 @@ impl Schedule {
                 floor + (1.0 - floor) * (1.0 + (std::f64::consts::PI * share).cos()) / 2.0
             }
         }
+    }
+}
+
+/// A place in a run: the step that comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct At {
+    /// Zero-based epoch.
+    pub epoch: usize,
+    /// Zero-based step within the epoch.
+    pub step: usize,
+}
+
+/// How long a run is, for everything that changes over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Epochs in the run.
+    pub epochs: usize,
+    /// Epochs at its start for which schedules and ramps wait.
+    pub warm_ups: usize,
+    /// Steps in an epoch.
+    pub steps: usize,
+}
+
+impl Clock {
+    /// The schedule's factor of every step size at a step.
+    pub fn step_size_factor(self, schedule: &Schedule, at: At) -> f64 {
+        let passed = at.epoch as f64 - self.warm_ups as f64 + at.step as f64 / self.steps as f64;
+        schedule.factor(passed, self.epochs.saturating_sub(self.warm_ups))
+    }
+
+    /// The share, from 0 to 1, that a weight has reached at a step if it rises over `ramp_epochs` after the warm-ups.
+    pub fn ramp(self, ramp_epochs: usize, at: At) -> f64 {
+        if ramp_epochs == 0 {
+            return 1.0;
+        }
+        let passed = at.epoch as f64 - self.warm_ups as f64 + (at.step + 1) as f64 / self.steps as f64;
+        (passed / ramp_epochs as f64).clamp(0.0, 1.0)
     }
 }
 
@@ -103,5 +145,18 @@ mod tests {
         assert_eq!([0.0, 1.0, 2.0].map(|at| cosine.factor(at, 10)), [0.0, 0.5, 1.0]);
         assert!((cosine.factor(6.0, 10) - 0.55).abs() < 1e-12);
         assert!((cosine.factor(10.0, 10) - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_weight_rises_over_its_ramp() {
+        let clock = Clock { epochs: 10, warm_ups: 2, steps: 10 };
+        let ramps = |epoch, step| [4, 1].map(|epochs| clock.ramp(epochs, At { epoch, step }));
+        assert_eq!(ramps(1, 0), [0.0, 0.0]);
+        assert_eq!(ramps(2, 4), [0.125, 0.5]);
+        assert_eq!(ramps(3, 9), [0.5, 1.0]);
+        assert_eq!(ramps(9, 0), [1.0, 1.0]);
+        assert_eq!(clock.ramp(0, At::default()), 1.0);
+        assert_eq!(clock.step_size_factor(&Schedule::default(), At::default()), 1.0);
+        assert_eq!(clock.step_size_factor(&Schedule::default(), At { epoch: 6, step: 0 }), 0.5);
     }
 }

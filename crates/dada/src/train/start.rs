@@ -4,20 +4,24 @@ use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::config::RunConfig;
+use crate::embed::values;
 use crate::error::Result;
 use crate::evaluate::Retrieval;
 use crate::evaluate::spectrum::Spectrum;
 use crate::model::encoder::Encoder;
 use crate::model::layers::{Initializer, Linear};
 use crate::model::{preprocess, weights};
-use crate::train::features::{Base, Part};
-use crate::train::{Event, Figures, report};
+use crate::train::artifacts::figures;
+use crate::train::frozen::FrozenNetwork;
+use crate::train::metrics::Figures;
+use crate::train::observer::{Event, Observer};
+use crate::train::split_data::SplitData;
 
 /// A new encoder, its backbone with the weights that the configuration names.
 ///
 /// # Errors
 /// When they cannot be had, do not fit the network, or were trained with another pre-processing than the run's.
-pub fn encoder(config: &RunConfig, init: &mut Initializer, observe: &mut dyn FnMut(Event)) -> Result<Encoder> {
+pub fn encoder(config: &RunConfig, init: &mut Initializer, observe: Observer) -> Result<Encoder> {
     let mut encoder = config.encoder.init(init);
     config.train.tune.check(&config.encoder.backbone, encoder.backbone.stages())?;
     let source = &config.encoder.weights;
@@ -38,13 +42,14 @@ pub fn encoder(config: &RunConfig, init: &mut Initializer, observe: &mut dyn FnM
 ///
 /// # Errors
 /// When a training picture cannot be read.
-pub fn with_head(mut encoder: Encoder, base: &Base, train: &Part, config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Encoder> {
+pub fn with_head(mut encoder: Encoder, network: &FrozenNetwork, train: &SplitData, observe: Observer) -> Result<Encoder> {
+    let config = network.config;
     if !config.encoder.starts_from_pca() {
         return Ok(encoder);
     }
     let (dim, features) = (config.encoder.dim, config.encoder.backbone.features());
     let device = encoder.projection.weight.val().device();
-    let rows = base.features(train, observe)?;
+    let rows = train.features(network, observe)?;
     let (weight, bias) = Spectrum::of(&rows, features)?.projection(dim);
     encoder.projection = Linear {
         weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight, [dim, features]), &device)),
@@ -62,29 +67,35 @@ pub struct Before {
 }
 
 impl Before {
-    /// Measures `part` with `untrained`, whose backbone is that of `base`.
+    /// Measures `split`, if it has pictures, with `untrained`, whose backbone is that of `network`.
     ///
     /// # Errors
     /// When a picture cannot be read.
-    pub fn measure(base: &Base, untrained: &Encoder, part: &Part, config: &RunConfig, observe: &mut dyn FnMut(Event)) -> Result<Self> {
-        let features = base.features(part, observe)?;
-        let shape = [part.dataset.samples.len(), config.encoder.backbone.features()];
-        let x = Tensor::from_data(TensorData::new(features.clone(), shape), &config.device.open());
-        let x = untrained.project(x).into_data().try_into_vec_as::<f32>().expect("an encoder computes in floating point");
-        let pretrained = !config.encoder.weights.is_empty();
-        let frozen = pretrained.then(|| part.score(&part.embeddings(features)?)).transpose()?;
-        Ok(Self { frozen, untrained: part.score(&part.embeddings(x)?)? })
+    pub fn measure(network: &FrozenNetwork, untrained: &Encoder, split: &SplitData, observe: Observer) -> Result<Option<Self>> {
+        if split.is_empty() {
+            return Ok(None);
+        }
+        let features = split.features(network, observe)?;
+        let shape = [split.dataset.samples.len(), network.config.encoder.backbone.features()];
+        let x = Tensor::from_data(TensorData::new(features.clone(), shape), &network.device);
+        let untrained = split.score(&split.embeddings(values(untrained.project(x).into_data()))?)?;
+        let is_pretrained = !network.config.encoder.weights.is_empty();
+        let frozen = if is_pretrained { Some(split.score(&split.embeddings(features)?)?) } else { None };
+        Ok(Some(Self { frozen, untrained }))
     }
 
     /// Both results in a sentence, for a pre-trained backbone.
-    pub fn told(&self) -> Option<String> {
-        let told = |retrieval: &Retrieval| format!("recall@1 {:.4}, map@r {:.4}", retrieval.means.precision_at_1, retrieval.means.map_at_r);
-        let frozen = told(self.frozen.as_ref()?);
-        Some(format!("validation before training: frozen features {frozen}; with the new head {}", told(&self.untrained)))
+    pub fn summary(&self) -> Option<String> {
+        let (frozen, head) = (brief(self.frozen.as_ref()?), brief(&self.untrained));
+        Some(format!("validation before training: frozen features {frozen}; with the new head {head}"))
     }
 
     /// Both results as names and values.
     pub fn figures(&self) -> (Option<Figures>, Figures) {
-        (self.frozen.as_ref().map(report::figures), report::figures(&self.untrained))
+        (self.frozen.as_ref().map(figures), figures(&self.untrained))
     }
+}
+
+fn brief(retrieval: &Retrieval) -> String {
+    format!("recall@1 {:.4}, map@r {:.4}", retrieval.means.precision_at_1, retrieval.means.map_at_r)
 }

@@ -1,49 +1,17 @@
-//! One update: the only place where the proxy loss and the adversarial part meet.
+//! One update: gradients, and what they change.
 
 use burn::tensor::Tensor;
 use serde::Serialize;
 
-use crate::adversarial::{Discriminators, Randomness, GradientScale, Terms, Update, append_class_mixtures, class_coefficient};
+use crate::adversarial::{Discriminators, GradientScale, RampUp, Terms, Update};
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
-use crate::loss::ProxyLoss;
-use crate::model::encoder::{Encoder, Input};
-use crate::model::layers::{Initializer, Mode, normalize};
-use crate::random::{Purpose, generator};
-use crate::train::At;
-use crate::train::optimizer::Adam;
-use crate::train::pull::{Pulls, pulls};
-
-/// Everything that learns, and the optimizers' memory of it.
-pub struct Learner {
-    /// Pictures to embeddings.
-    pub encoder: Encoder,
-    /// The loss with its proxies.
-    pub loss: ProxyLoss,
-    /// With learned mixtures; none without DADA.
-    pub discriminators: Option<Discriminators>,
-    /// Optimizer of the encoder.
-    pub encoder_adam: Adam,
-    /// Optimizer of the proxies.
-    pub proxies_adam: Adam,
-    /// Optimizer of the discriminators and of learned mixtures.
-    pub discriminators_adam: Adam,
-}
-
-impl Learner {
-    /// A learner for `classes` classes with fresh proxies and discriminators.
-    pub fn new(encoder: Encoder, config: &RunConfig, classes: usize, init: &mut Initializer) -> Self {
-        let dim = config.encoder.dim;
-        Self {
-            encoder,
-            loss: config.loss.kind.init(classes, dim, init),
-            discriminators: config.dada.enabled.then(|| config.dada.init(dim, classes, init)),
-            encoder_adam: Adam::default(),
-            proxies_adam: Adam::default(),
-            discriminators_adam: Adam::default(),
-        }
-    }
-}
+use crate::model::encoder::Input;
+use crate::model::layers::{Mode, normalize};
+use crate::train::gradient_norms::GradientNorms;
+use crate::train::learner::{Learner, LearnerGradients, Learning};
+use crate::train::losses::LossMonitor;
+use crate::train::mixed_batch::MixedBatch;
+use crate::train::schedule::{At, Clock};
 
 /// What the journal says of a step; terms that were not computed are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -63,8 +31,21 @@ pub struct Record {
     /// Mean cosine of a sample and its proxy.
     pub proxy_cosine: Option<f64>,
     /// How strongly each term pulls; of the first step of an epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pulls: Option<Pulls>,
+    #[serde(rename = "pulls", skip_serializing_if = "Option::is_none")]
+    pub gradient_norms: Option<GradientNorms>,
+}
+
+/// Where in a run a step is taken.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The run's.
+    pub config: &'a RunConfig,
+    /// How long the run is.
+    pub clock: Clock,
+    /// The step.
+    pub at: At,
+    /// Bring the terms to the host, for the journal. A step that is not recorded does not wait for the device.
+    pub recording: bool,
 }
 
 /// Which parts learn in an epoch.
@@ -87,128 +68,115 @@ impl Phase {
     }
 }
 
-/// Learns from one batch: pictures, or what a frozen part of the backbone made of them, with a class each. `steps` is the number of steps in an epoch;
-/// with `recording`, the terms are brought to the host for the journal.
-///
-/// # Errors
-/// [`Error::NonFinite`], before anything is updated by the term that is not finite.
+/// Learns from one batch: pictures, or what a frozen part of the backbone made of them, with a class each. Nothing is updated from the first
+/// loss on that is not finite, which `losses` finds when somebody looks.
 pub fn update(
     mut learner: Learner,
     input: Input,
     labels: &[usize],
-    config: &RunConfig,
-    at: At,
-    steps: usize,
-    recording: bool,
-) -> Result<(Learner, Record)> {
-    let phase = Phase::of(config, at.epoch);
-    let factor = config.schedule_factor(at, steps);
-    let (optimizer, dada) = (&config.optimizer, &config.dada);
-
+    context: Context,
+    losses: &mut LossMonitor,
+) -> (Learner, Option<Record>) {
+    let Context { config, clock, at, .. } = context;
+    let factor = clock.step_size_factor(&config.optimizer.schedule, at);
     // One backbone pass serves both sides.
-    let x = match phase {
-        Phase::Everything => learner.encoder.project(learner.encoder.pooled(input, Mode::Train)),
-        _ => learner.encoder.project(learner.encoder.pooled(input, Mode::Train).detach()),
-    };
-    let pass = |x: Tensor<2>, index: usize| Pass::new(x, labels, config, at, index);
+    let x = embed(&learner, input, Phase::of(config, at.epoch));
+    for pass in 0..config.dada.d_steps {
+        let Some(total) = discriminator_loss(&learner, x.clone().detach(), labels, context, pass) else { break };
+        let finite = losses.note(&total, "discriminator loss", at);
+        let gradients = learner.gradients(Learning::Discriminators, total.backward());
+        learner = learner.apply(gradients, &config.optimizer, factor, &finite);
+    }
+    let Objective { total, learning, record } = objective(&learner, x, labels, context);
+    if let Some(total) = total {
+        let finite = losses.note(&total, "loss", at);
+        let gradients: LearnerGradients = learner.gradients(learning, total.backward());
+        learner = learner.apply(gradients, &config.optimizer, factor, &finite);
+    }
+    (learner, record)
+}
 
-    if let Some(mut discriminators) = learner.discriminators.take() {
-        let x = x.clone().detach();
-        for index in 0..dada.d_steps {
-            let Pass { x, labels, mut draws } = pass(x.clone(), index);
-            let rows = Tensor::from_inner(learner.loss.proxy_rows(x.clone(), &labels).inner());
-            let terms = Terms::new(&discriminators, dada, x, rows, &labels, &mut draws, GradientScale::ZERO);
-            let Some(total) = terms.for_discriminators(dada) else { break };
-            let mut gradients = finite(total, "discriminator loss", at)?.backward();
-            let adam = &mut learner.discriminators_adam;
-            discriminators = adam.step(discriminators, &mut gradients, optimizer, optimizer.discriminators, factor);
-        }
-        learner.discriminators = Some(discriminators);
+/// Embeddings `[batch, dim]`, not normalised; their gradient reaches as far as the phase learns.
+fn embed(learner: &Learner, input: Input, phase: Phase) -> Tensor<2> {
+    let features = learner.encoder.pooled(input, Mode::Train);
+    let features = if phase == Phase::Everything { features } else { features.detach() };
+    learner.encoder.project(features)
+}
+
+/// What the discriminators minimise in a step of their own, by embeddings and proxies that are fixed; nothing if both levels are off.
+fn discriminator_loss(learner: &Learner, x: Tensor<2>, labels: &[usize], context: Context, pass: usize) -> Option<Tensor<1>> {
+    let (config, dada) = (context.config, &context.config.dada);
+    let discriminators = learner.discriminators.as_ref()?;
+    let MixedBatch { x, labels, mut randomness } = MixedBatch::new(x, labels, config, context.at, pass);
+    let rows = Tensor::from_inner(learner.loss.proxy_rows(x.clone(), &labels).inner());
+    Terms::new(discriminators, dada, x, rows, &labels, &mut randomness, GradientScale::ZERO).for_discriminators(dada)
+}
+
+/// What one backward pass of a step is over.
+struct Objective {
+    /// Nothing in a warm-up of discriminators that learn in steps of their own.
+    total: Option<Tensor<1>>,
+    /// Whom its gradients are for.
+    learning: Learning,
+    record: Option<Record>,
+}
+
+/// The objective of encoder and proxies and, under reversal, of the discriminators.
+fn objective(learner: &Learner, embeddings: Tensor<2>, labels: &[usize], context: Context) -> Objective {
+    let Context { config, clock, at, recording } = context;
+    let dada = &config.dada;
+    let phase = Phase::of(config, at.epoch);
+    let ramp_up = RampUp { domain: clock.ramp(dada.domain.ramp_epochs, at), category: clock.ramp(dada.category.ramp_epochs, at) };
+    let mut record = Record::default();
+    if recording && at.step == 0 && phase != Phase::DiscriminatorsOnly {
+        record.gradient_norms = Some(GradientNorms::measure(learner, &embeddings, labels, config, at, ramp_up));
     }
 
-    let mut record = Record::default();
-    let before_mixing = x.clone();
-    let Pass { x, labels, mut draws } = pass(x, dada.d_steps);
+    let MixedBatch { x, labels, mut randomness } = MixedBatch::new(embeddings, labels, config, at, dada.d_steps);
     let rows = learner.loss.proxy_rows(x.clone(), &labels);
     if recording {
         record.proxy_cosine = Some(scalar((normalize(x.clone()) * normalize(rows.clone())).sum_dim(1).mean()));
     }
-    let ramps = config.ramps(at, steps);
-    if recording && at.step == 0 && phase != Phase::DiscriminatorsOnly {
-        record.pulls = Some(pulls(&learner, config, ramps, || pass(before_mixing.clone(), dada.d_steps)));
-    }
     // In alternation the discriminators' own gradients are nobody's business here, so they are not computed.
-    let (judges, reach) = match (dada.update, phase) {
+    let (discriminators, scale) = match (dada.update, phase) {
         (Update::Alternating, _) => (learner.discriminators.as_ref().map(Discriminators::frozen), GradientScale::ONE),
         (Update::Reversal, Phase::DiscriminatorsOnly) => (learner.discriminators.clone(), GradientScale::ZERO),
-        (Update::Reversal, _) => (learner.discriminators.clone(), GradientScale::reversed(dada, ramps)),
+        (Update::Reversal, _) => (learner.discriminators.clone(), GradientScale::reversed(dada, ramp_up)),
     };
-    let terms = judges.map(|judges| Terms::new(&judges, dada, x.clone(), rows, &labels, &mut draws, reach));
-    if let (true, Some(terms)) = (recording, &terms) {
-        let value = |term: &Option<Tensor<1>>| term.clone().map(scalar);
-        record.domain = value(&terms.domain);
-        record.risk = value(&terms.risk);
-        record.discrepancy = value(&terms.discrepancy);
-        record.mixture_risk = value(&terms.mixture_risk());
-        record.domain_accuracy = value(&terms.domain_accuracy);
-    }
-    let adversarial = terms.and_then(|terms| match dada.update {
-        Update::Alternating => terms.for_encoder(dada, ramps),
-        Update::Reversal => terms.for_discriminators(dada),
-    });
-
-    let total = match phase {
-        Phase::DiscriminatorsOnly => adversarial.filter(|_| dada.update == Update::Reversal),
-        Phase::FrozenBackbone | Phase::Everything => {
-            let loss = learner.loss.forward(x, &labels);
-            if recording {
-                record.proxy_loss = Some(scalar(loss.clone()));
-            }
-            let loss = loss * config.loss.weight;
-            Some(if let Some(adversarial) = adversarial { loss + adversarial } else { loss })
+    let mut adversarial = None;
+    if let Some(discriminators) = discriminators {
+        let terms = Terms::new(&discriminators, dada, x.clone(), rows, &labels, &mut randomness, scale);
+        if recording {
+            record.terms(&terms);
         }
-    };
-    let Some(total) = total else { return Ok((learner, record)) };
-    let mut gradients = finite(total, "loss", at)?.backward();
-    if phase != Phase::DiscriminatorsOnly {
-        learner.encoder = learner.encoder_adam.step(learner.encoder, &mut gradients, optimizer, optimizer.encoder, factor);
-        learner.loss = learner.proxies_adam.step(learner.loss, &mut gradients, optimizer, optimizer.proxies, factor);
-    }
-    // In alternation only what mixes has a gradient here.
-    if let Some(discriminators) = learner.discriminators.take() {
-        let adam = &mut learner.discriminators_adam;
-        learner.discriminators = Some(adam.step(discriminators, &mut gradients, optimizer, optimizer.discriminators, factor));
-    }
-    Ok((learner, record))
-}
-
-/// The batch as one pass through the discriminators sees it: class mixtures and mixing coefficients are drawn anew in each.
-pub(super) struct Pass {
-    pub(super) x: Tensor<2>,
-    pub(super) labels: Vec<usize>,
-    pub(super) draws: Randomness,
-}
-
-impl Pass {
-    fn new(x: Tensor<2>, labels: &[usize], config: &RunConfig, at: At, index: usize) -> Self {
-        let random = |purpose| generator(config.seed, purpose, at.epoch, at.step, index);
-        let (x, labels) = match config.train.class_mixup {
-            true => append_class_mixtures(x, labels, class_coefficient(&mut random(Purpose::ClassMix))),
-            false => (x, labels.to_vec()),
+        adversarial = match dada.update {
+            Update::Alternating => terms.for_encoder(dada, ramp_up),
+            Update::Reversal => terms.for_discriminators(dada),
         };
-        let draws = Randomness::new(&config.dada.mix, labels.len(), random);
-        Self { x, labels, draws }
+    }
+    if phase == Phase::DiscriminatorsOnly {
+        let total = adversarial.filter(|_| dada.update == Update::Reversal);
+        return Objective { total, learning: Learning::Discriminators, record: recording.then_some(record) };
+    }
+    let loss = learner.loss.forward(x, &labels);
+    if recording {
+        record.proxy_loss = Some(scalar(loss.clone()));
+    }
+    let loss = loss * config.loss.weight;
+    let total = if let Some(adversarial) = adversarial { loss + adversarial } else { loss };
+    Objective { total: Some(total), learning: Learning::Everything, record: recording.then_some(record) }
+}
+
+impl Record {
+    fn terms(&mut self, terms: &Terms) {
+        self.domain = terms.domain.clone().map(scalar);
+        self.risk = terms.risk.clone().map(scalar);
+        self.discrepancy = terms.discrepancy.clone().map(scalar);
+        self.mixture_risk = terms.mixture_risk().map(scalar);
+        self.domain_accuracy = terms.domain_accuracy.clone().map(scalar);
     }
 }
 
 fn scalar(value: Tensor<1>) -> f64 {
     value.into_scalar::<f64>()
-}
-
-fn finite(total: Tensor<1>, term: &str, at: At) -> Result<Tensor<1>> {
-    let value = scalar(total.clone());
-    match value.is_finite() {
-        true => Ok(total),
-        false => Err(Error::NonFinite { term: term.to_owned(), value, epoch: at.epoch, step: at.step }),
-    }
 }

@@ -1,8 +1,8 @@
 //! The loop on a small folder of pictures, with a small network whose weights stand for pre-trained ones.
 
 use std::fs;
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};
@@ -10,7 +10,9 @@ use tempfile::TempDir;
 use toml::Table;
 
 use super::*;
+use crate::data::Split;
 use crate::formats::safetensors::write_safetensors;
+use crate::model::layers::Initializer;
 use crate::model::parameters;
 
 /// Twelve classes of six pictures: stripes of a class's own direction and colour, with noise.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::backbones::BackboneConfig;
+use crate::model::encoder::Boundary;
 
 /// `train.tune`: which part of the network learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,22 +20,13 @@ pub enum Tune {
     LastStages(usize),
 }
 
-/// Where the part of a network that does not learn ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Cut {
-    /// After so many stages of the backbone.
-    Stage(usize),
-    /// After the pooling.
-    Pooled,
-}
-
 impl Tune {
     /// Where the frozen part ends in a backbone of `stages` stages; nowhere if everything learns.
-    pub fn cut(self, stages: usize) -> Option<Cut> {
+    pub fn boundary(self, stages: usize) -> Option<Boundary> {
         match self {
             Self::Full => None,
-            Self::Frozen => Some(Cut::Pooled),
-            Self::LastStages(count) => Some(Cut::Stage(stages.saturating_sub(count))),
+            Self::Frozen => Some(Boundary::Pooled),
+            Self::LastStages(count) => Some(Boundary::Stage(stages.saturating_sub(count))),
         }
     }
 

@@ -10,8 +10,8 @@ use crate::evaluate::Retrieval;
 use crate::model::encoder::Encoder;
 use crate::report::sheet;
 use crate::search::nearest;
-use crate::train::features::Part;
-use crate::train::{Figures, Metrics};
+use crate::train::metrics::{Figures, Metrics};
+use crate::train::split_data::SplitData;
 
 /// A result as names and values.
 pub fn figures(retrieval: &Retrieval) -> Figures {
@@ -19,12 +19,12 @@ pub fn figures(retrieval: &Retrieval) -> Figures {
 }
 
 /// Draws `neighbours.png`: queries of as many different classes, each with its nearest pictures.
-pub fn neighbours(encoder: &Encoder, part: &Part, config: &RunConfig, device: &Device, path: &Path) -> Result<()> {
-    let dataset = &part.dataset;
+pub fn neighbours(encoder: &Encoder, split: &SplitData, config: &RunConfig, device: &Device, path: &Path) -> Result<()> {
+    let dataset = &split.dataset;
     if dataset.samples.is_empty() {
         return Ok(());
     }
-    let embeddings = part.embed(encoder, config, device)?;
+    let embeddings = split.embed(encoder, config, device)?;
     let queries = sheet::spread(dataset.samples.iter().map(|sample| sample.label));
     let rows = nearest(&embeddings.select(&queries)?, &embeddings, sheet::NEIGHBOURS + 1, false)?;
     let rows: Vec<(usize, Vec<usize>)> = queries

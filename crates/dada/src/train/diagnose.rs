@@ -1,4 +1,4 @@
-//! The proxy doctor's visits: before training and after every epoch, on the same training pictures as the test view shows them.
+//! The proxy doctor: diagnostics before training and after every epoch, on the same training pictures as the test view shows them.
 
 use std::fs;
 use std::path::Path;
@@ -17,29 +17,29 @@ use crate::formats::safetensors::write_safetensors;
 use crate::model::layers::normalize;
 use crate::model::parameters::NamedTensors;
 use crate::random::{Purpose, generator};
-use crate::train::features::Part;
-use crate::train::step::Learner;
+use crate::train::learner::Learner;
+use crate::train::split_data::SplitData;
 
 /// Most proxies that a snapshot keeps.
 const PROXIES: usize = 512;
 
-/// Who is visited, and what was found first.
-pub struct Rounds<'a> {
-    part: &'a Part,
+/// The pictures that are looked at every time, and what was found first.
+pub struct Diagnostics<'a> {
+    split: SplitData,
     config: &'a RunConfig,
-    device: &'a Device,
+    device: Device,
     pictures: Vec<usize>,
     labels: Vec<usize>,
     first: Option<Finding>,
 }
 
-impl<'a> Rounds<'a> {
-    /// Chooses at most [`ROWS`] pictures of `part`, from as many classes as possible. `first` is what a run that goes on found at first.
-    pub fn new(part: &'a Part, config: &'a RunConfig, device: &'a Device, first: Option<Finding>) -> Self {
-        let all = part.dataset.labels();
+impl<'a> Diagnostics<'a> {
+    /// Chooses at most [`ROWS`] pictures of `split`, from as many classes as possible. `first` is what a run that goes on found at first.
+    pub fn new(split: &SplitData, config: &'a RunConfig, device: &Device, first: Option<Finding>) -> Self {
+        let all = split.dataset.labels();
         let mut order: Vec<usize> = (0..all.len()).collect();
         order.shuffle(&mut generator(config.seed, Purpose::Probe, 0, 0, 0));
-        let mut seen = vec![0usize; part.dataset.classes.len()];
+        let mut seen = vec![0usize; split.dataset.classes.len()];
         let mut rounds: Vec<(usize, usize)> = Vec::with_capacity(order.len());
         for picture in order {
             rounds.push((seen[all[picture]], picture));
@@ -48,19 +48,19 @@ impl<'a> Rounds<'a> {
         rounds.sort_by_key(|&(round, _)| round);
         let pictures: Vec<usize> = rounds.into_iter().take(ROWS).map(|(_, picture)| picture).collect();
         let labels = pictures.iter().map(|&picture| all[picture]).collect();
-        Self { part, config, device, pictures, labels, first }
+        Self { split: split.clone(), config, device: device.clone(), pictures, labels, first }
     }
 
-    /// Examines `learner` as it is after `epochs` epochs, and says what is alarming. A visit before training, at half time and at the end
+    /// Examines `learner` as it is after `epochs` epochs, and says what is alarming. An examination before training, at half time and at the end
     /// leaves a snapshot in the run folder for the report's maps.
     ///
     /// # Errors
     /// When a picture cannot be read, or an embedding is not finite.
-    pub fn visit(&mut self, learner: &Learner, epochs: usize, folder: &Path) -> Result<(Finding, Vec<String>)> {
+    pub fn examine(&mut self, learner: &Learner, epochs: usize, folder: &Path) -> Result<(Finding, Vec<String>)> {
         let (dim, rows) = (self.config.encoder.dim, self.pictures.len());
         let encoder = learner.encoder.valid();
-        let values = self.part.embed_some(&self.pictures, &encoder, self.config, self.device)?;
-        let x: Tensor<2> = Tensor::from_data(TensorData::new(values.clone(), [rows, dim]), self.device);
+        let values = self.split.embed_some(&self.pictures, &encoder, self.config, &self.device)?;
+        let x: Tensor<2> = Tensor::from_data(TensorData::new(values.clone(), [rows, dim]), &self.device);
         let own = learner.loss.valid().proxy_rows(x.clone(), &self.labels);
         let all = learner.loss.valid().proxies();
         let [count, _] = all.dims();
@@ -95,9 +95,9 @@ impl<'a> Rounds<'a> {
             fs::create_dir_all(&snapshots).at(&snapshots)?;
             write_safetensors(&tensors, &snapshots.join(format!("{name}.safetensors")))?;
         }
-        let told = self.first.as_ref().map_or(Vec::new(), |first| alarms(&finding, first));
+        let alarms = self.first.as_ref().map_or(Vec::new(), |first| alarms(&finding, first));
         self.first.get_or_insert_with(|| finding.clone());
-        Ok((finding, told))
+        Ok((finding, alarms))
     }
 
     fn snapshot(&self, epochs: usize) -> Option<&'static str> {

@@ -11,23 +11,20 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
 use crate::data::Dataset;
-use crate::data::loader::{Batch, Loader};
-use crate::embed::images;
+use crate::data::loader::{Request, View};
+use crate::embed::{BATCH, Output};
 use crate::error::{Error, Result};
 use crate::model::backbones::Features;
-use crate::model::encoder::Input;
+use crate::model::encoder::{Boundary, Input};
 use crate::random::{Purpose, generator};
-use crate::train::cache::{self, Recipe, Rows};
-use crate::train::features::{Base, training};
-use crate::train::tune::Cut;
-use crate::train::{At, Event};
-
-/// Pictures that go through the network together when nothing is learnt.
-pub const BATCH: usize = 64;
+use crate::train::cache_file::{self, Recipe, Rows};
+use crate::train::frozen::FrozenNetwork;
+use crate::train::observer::{Event, Observer};
+use crate::train::schedule::At;
 
 /// What the frozen part made of one part of the data: of every picture the test view, then, view after view, the augmented ones.
 #[derive(Clone)]
-pub struct Kept {
+pub struct FeatureCache {
     rows: Arc<Rows>,
     stages: usize,
     pictures: usize,
@@ -46,20 +43,24 @@ impl Group<'_> {
     }
 }
 
-impl Kept {
-    /// The test view and `views` augmented views of every picture after the frozen part: from the files of earlier runs, or computed and
-    /// kept. Nothing if it would take more than `train.cache_gib`.
+impl FeatureCache {
+    /// The test view and `views` augmented views of every picture at `boundary`: from the files of earlier runs, or computed and kept. Nothing
+    /// if it would take more than `train.cache_gib`.
     ///
     /// # Errors
     /// When a picture cannot be read. A file that cannot be used or written is told to `observe` and done without.
-    pub fn of(base: &Base, cut: Cut, dataset: &Arc<Dataset>, views: usize, observe: &mut dyn FnMut(Event)) -> Result<Option<Self>> {
-        let (pictures, config) = (dataset.samples.len(), base.config);
-        let stages = match cut {
-            Cut::Stage(stages) => stages,
-            Cut::Pooled => base.encoder.backbone.stages(),
+    pub fn of(network: &FrozenNetwork, boundary: Boundary, dataset: &Dataset, views: usize, observe: Observer) -> Result<Option<Self>> {
+        let (pictures, config) = (dataset.samples.len(), network.config);
+        let stages = match boundary {
+            Boundary::Stage(stages) => stages,
+            Boundary::Pooled => network.encoder.backbone.stages(),
         };
-        let shape = shape(base, cut)?;
+        let shape = network.embedder().row_shape(Output::Boundary(boundary));
         let width: usize = shape.iter().product();
+        if width == 0 {
+            let size = config.preprocess.crop;
+            return Err(Error::Data(format!("pictures of {size} x {size} pixels leave nothing of the backbone's map")));
+        }
         let gib = (pictures * (1 + views) * width * 4) as f64 / f64::from(1u32 << 30);
         if gib > config.train.cache_gib {
             observe(Event::Note(format!(
@@ -71,8 +72,8 @@ impl Kept {
         let mut rows = Rows { shape, values: vec![0.0; pictures * (1 + views) * width] };
         let classes = by_class(dataset);
         let mut missing = Vec::new();
-        for group in groups(base, cut, dataset, &classes, views)? {
-            match cache::read(&group.path, group.rows()) {
+        for group in groups(network, boundary, dataset, &classes, views)? {
+            match cache_file::read(&group.path, group.rows()) {
                 Ok(Some(found)) if found.shape == rows.shape => place(&mut rows, pictures, &group, &found.values),
                 Ok(_) => missing.push(group),
                 Err(error) => {
@@ -81,7 +82,7 @@ impl Kept {
                 }
             }
         }
-        compute(base, cut, dataset, &missing, &mut rows, observe)?;
+        compute(network, boundary, dataset, &missing, &mut rows, observe)?;
         Ok(Some(Self { rows: Arc::new(rows), stages, pictures }))
     }
 
@@ -129,20 +130,26 @@ fn by_class(dataset: &Dataset) -> Vec<Vec<usize>> {
     classes
 }
 
-fn groups<'a>(base: &Base, cut: Cut, dataset: &Dataset, classes: &'a [Vec<usize>], views: usize) -> Result<Vec<Group<'a>>> {
-    let config = base.config;
-    let folder = cache::folder(&config.train.cache)?;
-    let network = format!("{:?} {:?} {:?}", config.encoder.backbone, config.encoder.pooling, cut);
+fn groups<'a>(
+    network: &FrozenNetwork,
+    boundary: Boundary,
+    dataset: &Dataset,
+    classes: &'a [Vec<usize>],
+    views: usize,
+) -> Result<Vec<Group<'a>>> {
+    let config = network.config;
+    let folder = cache_file::folder(&config.train.cache)?;
+    let architecture = format!("{:?} {:?} {:?}", config.encoder.backbone, config.encoder.pooling, boundary);
     let mut groups = Vec::new();
     for pictures in classes {
         for range in [0..1, 1..1 + views].into_iter().filter(|range| !range.is_empty()) {
             let recipe = Recipe {
-                weights: base.weights.clone(),
-                network: network.clone(),
+                weights: network.weights.clone(),
+                network: architecture.clone(),
                 preprocess: &config.preprocess,
                 augmented: (range.start > 0).then_some((views, &config.augment)),
             };
-            let path = folder.join(format!("{}.features", cache::key(&recipe, dataset, pictures)?));
+            let path = folder.join(format!("{}.features", cache_file::key(&recipe, dataset, pictures)?));
             groups.push(Group { path, pictures, views: range });
         }
     }
@@ -152,14 +159,13 @@ fn groups<'a>(base: &Base, cut: Cut, dataset: &Dataset, classes: &'a [Vec<usize>
 /// Fills the rows of groups that were in no file, and writes a file for each. A batch never has pictures of two groups, so that what is
 /// in a file does not depend on what else was missing.
 fn compute(
-    base: &Base,
-    cut: Cut,
-    dataset: &Arc<Dataset>,
+    network: &FrozenNetwork,
+    boundary: Boundary,
+    dataset: &Dataset,
     missing: &[Group],
     rows: &mut Rows,
-    observe: &mut dyn FnMut(Event),
+    observe: Observer,
 ) -> Result<()> {
-    let config = base.config;
     let of: usize = missing.iter().map(Group::rows).sum();
     if of == 0 {
         return Ok(());
@@ -168,23 +174,29 @@ fn compute(
     let mut batches = Vec::new();
     for group in missing {
         for view in group.views.clone() {
-            batches.extend(group.pictures.chunks(BATCH).map(|pictures| (view, pictures.to_vec())));
+            batches.extend(group.pictures.chunks(BATCH).map(|pictures| (view, pictures)));
         }
     }
-    let mut loader = Loader::views(dataset.clone(), batches, training(config, 0), config.train.loader_threads);
+    let requests = batches.iter().flat_map(|&(view, pictures)| {
+        let samples = pictures.iter().map(|&picture| &dataset.samples[picture]);
+        samples.map(move |sample| Request { pixels: sample.pixels.clone(), view: View::shared(sample, view) })
+    });
+    let embedder = network.embedder();
+    let mut computed = embedder.rows(requests, batches.iter().map(|(_, pictures)| pictures.len()), Output::Boundary(boundary));
     let (mut done, mut writable) = (0, true);
     for group in missing {
         let mut values = Vec::with_capacity(group.rows() * rows.width());
-        while values.len() < group.rows() * rows.width() {
-            let batch = loader.next().expect("the loader has a batch for every row")?;
-            values.extend(data(base.run(cut, images(&batch, config.preprocess.crop, base.device))).1);
-            done += batch.labels.len();
-            observe(Event::Kept { done, of });
+        for row in computed.by_ref().take(group.rows()) {
+            values.extend_from_slice(&row?);
+            done += 1;
+            if done % BATCH == 0 || done == of {
+                observe(Event::Cached { done, of });
+            }
         }
         place(rows, dataset.samples.len(), group, &values);
         let file = Rows { shape: rows.shape.clone(), values };
         // A full disk is told once, not once a class.
-        if writable && let Err(error) = cache::write(&group.path, &file) {
+        if writable && let Err(error) = cache_file::write(&group.path, &file) {
             writable = false;
             observe(Event::Note(format!("{error}: the next run computes the features again")));
         }
@@ -199,26 +211,4 @@ fn place(rows: &mut Rows, pictures: usize, group: &Group, values: &[f32]) {
     for (row, values) in places.zip(values.chunks_exact(width)) {
         rows.values[row * width..][..width].copy_from_slice(values);
     }
-}
-
-/// Of what the frozen part makes of one picture.
-fn shape(base: &Base, cut: Cut) -> Result<Vec<usize>> {
-    let size = base.config.preprocess.crop as usize;
-    let blank = Batch { pixels: vec![0.0; 3 * size * size], labels: vec![0], indices: vec![0] };
-    let (shape, values) = data(base.run(cut, images(&blank, size as u32, base.device)));
-    match values.is_empty() {
-        true => Err(Error::Data(format!("pictures of {size} x {size} pixels leave nothing of the backbone's map"))),
-        false => Ok(shape),
-    }
-}
-
-/// The shape of a row, and all rows.
-fn data(input: Input) -> (Vec<usize>, Vec<f32>) {
-    let data = match input {
-        Input::Pooled(features) => features.into_data(),
-        Input::Images(map) | Input::Staged { features: Features::Map(map), .. } => map.into_data(),
-        Input::Staged { features: Features::Tokens(tokens), .. } => tokens.into_data(),
-    };
-    let shape = data.shape().as_slice()[1..].to_vec();
-    (shape, data.try_into_vec_as::<f32>().expect("an encoder computes in floating point"))
 }
