@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
 # Adds a loss to a scratch copy of the repository as CONTRIBUTING.md says, one file and one line, then builds and tests it there.
 #
-#   CARGO_TARGET_DIR=target tests/new_loss.sh                with the dependencies that lie in target/
-#   PROFILE=dev CARGO_TARGET_DIR=target tests/new_loss.sh    in another profile than release
+#   tests/new_loss.sh                in the release profile
+#   PROFILE=dev tests/new_loss.sh    in another one
 #
-# Without CARGO_TARGET_DIR everything is built from nothing. With it the program in that folder is the scratch copy's until the next build.
+# Dependencies that are built already are copied; CARGO_TARGET_DIR says where they lie if not in target/. They are never shared: the copy's crates would take the
+# place of the repository's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -z "${CARGO_TARGET_DIR:-}" ] || CARGO_TARGET_DIR=$(realpath -m "$CARGO_TARGET_DIR")
-profile=(--profile "${PROFILE:-release}")
-scratch=$(mktemp -d)
+profile=${PROFILE:-release}
+folder=${profile/#dev/debug}
+built=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/$folder
+scratch=$(mktemp --directory)
 trap 'rm -rf "$scratch"' EXIT
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$scratch/target}
+export CARGO_TARGET_DIR=$scratch/target
+if [ -d "$built/deps" ]; then
+    mkdir --parents "$CARGO_TARGET_DIR/$folder"
+    cp --archive --reflink=auto "$built"/{.fingerprint,build,deps} "$CARGO_TARGET_DIR/$folder/"
+fi
 
 git ls-files -z --cached --others --exclude-standard | tar --create --null --ignore-failed-read --files-from - 2>/dev/null | tar --extract --directory "$scratch"
 cd "$scratch"
@@ -31,11 +37,11 @@ if [ "$added" != crates/dada/src/loss/proxy_triplet.rs ] || [ "$changes" != $'1\
     exit 1
 fi
 
-cargo test "${profile[@]}" --lib -- loss:: compare::preset:: | tee tested
-cargo test "${profile[@]}" --test it -- losses:: | tee -a tested
+cargo test --profile "$profile" --lib -- loss:: compare::preset:: | tee tested
+cargo test --profile "$profile" --test it -- losses:: | tee -a tested
 grep --quiet '^test loss::proxy_triplet::tests::agrees_with_the_formula_written_as_loops \.\.\. ok' tested
 # The list of names in an error comes from the list, too.
-refused=$(cargo run "${profile[@]}" --quiet -- train --dry-run --set loss.name=proxy-ankle 2>&1) && exit 1
+refused=$(cargo run --profile "$profile" --quiet -- train --dry-run --set loss.name=proxy-ankle 2>&1) && exit 1
 case $refused in
     *proxy-triplet*) echo "a new loss is one file and one line" ;;
     *) echo "the error does not name the new loss: $refused" >&2; exit 1 ;;

@@ -60,7 +60,7 @@ fn network(name: &str, device: &Device) -> Backbone {
 }
 
 fn fixture() -> NamedTensors {
-    read_safetensors(&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/backbones.safetensors"))).unwrap()
+    read_safetensors(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/backbones.safetensors"))).unwrap()
 }
 
 /// The largest difference over the largest value.
