@@ -1,5 +1,7 @@
 //! Mixtures of samples of one class ("positive mixup").
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
@@ -7,22 +9,23 @@ use rand_distr::{Beta, Distribution};
 /// Appends one mixture m x_a + (1 - m) x_b for each class that occurs at least twice, made of its first two rows, classes in
 /// ascending order.
 pub fn append_class_mixtures(x: Tensor<2>, labels: &[usize], m: f64) -> (Tensor<2>, Vec<usize>) {
-    let mut rows_of: std::collections::BTreeMap<usize, Vec<usize>> = Default::default();
+    let mut rows_of: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
     for (row, &label) in labels.iter().enumerate() {
-        rows_of.entry(label).or_default().push(row);
+        rows_of.entry(label).or_default().push(row as i64);
     }
     rows_of.retain(|_, rows| rows.len() > 1);
     if rows_of.is_empty() {
         return (x, labels.to_vec());
     }
-    let member = |which: usize| {
-        let rows: Vec<i64> = rows_of.values().map(|rows| rows[which] as i64).collect();
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [rows_of.len()]), &x.device());
-        x.clone().select(0, rows)
-    };
-    let mixtures = member(0) * m + member(1) * (1.0 - m);
+    let first = select(&x, rows_of.values().map(|rows| rows[0]).collect()) * m;
+    let second = select(&x, rows_of.values().map(|rows| rows[1]).collect()) * (1.0 - m);
     let labels = labels.iter().chain(rows_of.keys()).copied().collect();
-    (Tensor::cat(vec![x, mixtures], 0), labels)
+    (Tensor::cat(vec![x, first + second], 0), labels)
+}
+
+fn select(x: &Tensor<2>, rows: Vec<i64>) -> Tensor<2> {
+    let count = rows.len();
+    x.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &x.device()))
 }
 
 /// One coefficient of class mixtures, m ~ Beta(2, 2).

@@ -63,11 +63,15 @@ impl Loss for Softmax {
 /// sin θ is |a - b| |a + b| / 2: unlike the root of 1 - cos² θ it keeps its digits next to 0 and π, and its gradient is bounded by
 /// one there instead of growing beyond all limits.
 fn cosine_with_margin(cosine: Tensor<2>, a: Tensor<2>, b: Tensor<2>, margin: f64) -> Tensor<2> {
-    let length = |x: Tensor<2>| x.square().sum_dim(1).clamp_min(1e-24).sqrt();
-    let sine = length(a.clone() - b.clone()) * length(a + b) * 0.5;
+    let sine = row_lengths(a.clone() - b.clone()) * row_lengths(a + b) * 0.5;
     let turned = cosine.clone() * margin.cos() - sine * margin.sin();
     let beyond = cosine.clone().lower_elem((PI - margin).cos());
     turned.mask_where(beyond, cosine - margin * margin.sin())
+}
+
+/// `[rows, dim]` to `[rows, 1]`.
+fn row_lengths(x: Tensor<2>) -> Tensor<2> {
+    x.square().sum_dim(1).clamp_min(1e-24).sqrt()
 }
 
 #[cfg(test)]

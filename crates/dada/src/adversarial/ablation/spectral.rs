@@ -15,10 +15,6 @@ pub fn spectral_norm(weight: Tensor<2>) -> Tensor<2> {
     // A start without symmetry, so that no layer is likely to be blind to it.
     let start: Vec<f64> = (0..inputs).map(|at| (1.0 + at as f64 * 2.399_963_229_728_653).cos()).collect();
     let fixed = stop_gradient(weight.clone());
-    let unit = |vector: Tensor<2>| {
-        let length = vector.clone().square().sum().clamp_min(1e-24).sqrt();
-        vector / length.unsqueeze()
-    };
     let mut right = unit(Tensor::<2>::from_data(TensorData::new(start, [inputs, 1]), (&fixed.device(), fixed.dtype())));
     let mut left = unit(fixed.clone().matmul(right));
     for _ in 1..ITERATIONS {
@@ -27,6 +23,11 @@ pub fn spectral_norm(weight: Tensor<2>) -> Tensor<2> {
     }
     right = unit(fixed.transpose().matmul(left.clone()));
     left.transpose().matmul(weight).matmul(right)
+}
+
+fn unit(vector: Tensor<2>) -> Tensor<2> {
+    let length = vector.clone().square().sum().clamp_min(1e-24).sqrt();
+    vector / length.unsqueeze()
 }
 
 #[cfg(test)]

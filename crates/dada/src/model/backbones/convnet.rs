@@ -61,7 +61,7 @@ impl Family for ConvNet {
             blocks.collect()
         });
         let layers = layers.collect();
-        Self { conv1: stem, bn1: BatchNorm::new(config.stem, EPSILON, config.statistics, init), layers }
+        Self { conv1: stem, bn1: norm(config.stem, config.statistics, init), layers }
     }
 
     fn features(_: &(), config: &ConvNetConfig) -> usize {
@@ -111,15 +111,14 @@ struct Shortcut {
 
 impl Block {
     fn new([outputs, inputs]: [usize; 2], stride: usize, statistics: Statistics, init: &mut Initializer) -> Self {
-        let norm = |init: &mut Initializer| BatchNorm::new(outputs, EPSILON, statistics, init);
         Self {
             conv1: Conv::new([outputs, inputs], 3, same(stride), init),
-            bn1: norm(init),
+            bn1: norm(outputs, statistics, init),
             conv2: Conv::new([outputs, outputs], 3, same(1), init),
-            bn2: norm(init),
+            bn2: norm(outputs, statistics, init),
             shortcut: (stride > 1 || inputs != outputs).then(|| Shortcut {
                 conv: Conv::new([outputs, inputs], 1, ConvOptions { stride, ..Default::default() }, init),
-                bn: norm(init),
+                bn: norm(outputs, statistics, init),
             }),
         }
     }
@@ -133,6 +132,10 @@ impl Block {
         let x = conv_norm(x, &self.conv2, &self.bn2, mode, Activation::Identity);
         relu(x + shortcut)
     }
+}
+
+fn norm(channels: usize, statistics: Statistics, init: &mut Initializer) -> BatchNorm {
+    BatchNorm::new(channels, EPSILON, statistics, init)
 }
 
 /// A 3 × 3 convolution that keeps the resolution, apart from its stride.

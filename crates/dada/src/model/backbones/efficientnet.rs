@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 
 use crate::data::pictures::preprocess::Preprocess;
 use crate::model::backbones::family::{Family, Features, NormKeys};
-use crate::model::layers::{BatchNorm, Conv, Initializer, Mode, conv_norm};
+use crate::model::layers::{BatchNorm, Conv, Initializer, Mode, Statistics, conv_norm};
 use crate::model::preprocess;
 use dada_compute::{Activation, ConvOptions};
 
@@ -65,9 +65,8 @@ impl Family for EfficientNet {
     type Keys = NormKeys;
 
     fn new(&Lite { wider, deeper, .. }: &Lite, &NormKeys { statistics }: &NormKeys, init: &mut Initializer) -> Self {
-        let norm = |channels: usize, init: &mut Initializer| BatchNorm::new(channels, EPSILON, statistics, init);
         let conv_stem = Conv::same([STEM, 3], 3, ConvOptions { stride: 2, ..ConvOptions::default() }, init);
-        let bn1 = norm(STEM, init);
+        let bn1 = norm(STEM, statistics, init);
         let mut inputs = STEM;
         let mut blocks = Vec::with_capacity(GROUPS.len());
         for (index, group) in GROUPS.iter().enumerate() {
@@ -78,15 +77,15 @@ impl Family for EfficientNet {
             for place in 0..count {
                 let stride = if place == 0 { group.stride } else { 1 };
                 group_blocks.push(match group.expansion {
-                    1 => Block::Separable(Separable::new([outputs, inputs], group.kernel, stride, &norm, init)),
-                    times => Block::Inverted(Inverted::new([outputs, inputs], times, group.kernel, stride, &norm, init)),
+                    1 => Block::Separable(Separable::new([outputs, inputs], group.kernel, stride, statistics, init)),
+                    times => Block::Inverted(Inverted::new([outputs, inputs], times, group.kernel, stride, statistics, init)),
                 });
                 inputs = outputs;
             }
             blocks.push(group_blocks);
         }
         let conv_head = Conv::new([FEATURES, inputs], 1, ConvOptions::default(), init);
-        let bn2 = norm(FEATURES, init);
+        let bn2 = norm(FEATURES, statistics, init);
         Self { conv_stem, bn1, blocks, conv_head, bn2 }
     }
 
@@ -134,6 +133,10 @@ fn residual(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
     if x.dims() == y.dims() { x + y } else { y }
 }
 
+fn norm(channels: usize, statistics: Statistics, init: &mut Initializer) -> BatchNorm {
+    BatchNorm::new(channels, EPSILON, statistics, init)
+}
+
 fn depthwise(channels: usize, kernel: usize, stride: usize, init: &mut Initializer) -> Conv {
     Conv::same([channels; 2], kernel, ConvOptions { stride, groups: channels, ..ConvOptions::default() }, init)
 }
@@ -168,18 +171,12 @@ struct Separable {
 }
 
 impl Separable {
-    fn new(
-        [outputs, inputs]: [usize; 2],
-        kernel: usize,
-        stride: usize,
-        norm: &impl Fn(usize, &mut Initializer) -> BatchNorm,
-        init: &mut Initializer,
-    ) -> Self {
+    fn new([outputs, inputs]: [usize; 2], kernel: usize, stride: usize, statistics: Statistics, init: &mut Initializer) -> Self {
         Self {
             conv_dw: depthwise(inputs, kernel, stride, init),
-            bn1: norm(inputs, init),
+            bn1: norm(inputs, statistics, init),
             conv_pw: pointwise([outputs, inputs], init),
-            bn2: norm(outputs, init),
+            bn2: norm(outputs, statistics, init),
         }
     }
 
@@ -206,17 +203,17 @@ impl Inverted {
         expansion: usize,
         kernel: usize,
         stride: usize,
-        norm: &impl Fn(usize, &mut Initializer) -> BatchNorm,
+        statistics: Statistics,
         init: &mut Initializer,
     ) -> Self {
         let wide = round_channels((inputs * expansion) as f64);
         Self {
             conv_pw: pointwise([wide, inputs], init),
-            bn1: norm(wide, init),
+            bn1: norm(wide, statistics, init),
             conv_dw: depthwise(wide, kernel, stride, init),
-            bn2: norm(wide, init),
+            bn2: norm(wide, statistics, init),
             conv_pwl: pointwise([outputs, wide], init),
-            bn3: norm(outputs, init),
+            bn3: norm(outputs, statistics, init),
         }
     }
 

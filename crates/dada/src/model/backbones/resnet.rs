@@ -44,7 +44,7 @@ impl Family for ResNet {
 
     fn new(depth: &Depth, &NormKeys { statistics }: &NormKeys, init: &mut Initializer) -> Self {
         let conv1 = conv([STEM, 3], 7, 2, init);
-        let bn1 = BatchNorm::new(STEM, EPSILON, statistics, init);
+        let bn1 = norm(STEM, statistics, init);
         let mut inputs = STEM;
         let [layer1, layer2, layer3, layer4] = std::array::from_fn(|index| {
             let inner = STEM << index;
@@ -95,6 +95,10 @@ fn conv(channels: [usize; 2], kernel: usize, stride: usize, init: &mut Initializ
     Conv::new(channels, kernel, ConvOptions { stride, padding: [kernel / 2; 4], groups: 1 }, init)
 }
 
+fn norm(channels: usize, statistics: Statistics, init: &mut Initializer) -> BatchNorm {
+    BatchNorm::new(channels, EPSILON, statistics, init)
+}
+
 struct BlockShape {
     inputs: usize,
     inner: usize,
@@ -118,15 +122,15 @@ impl Block {
     fn new(shape: &BlockShape, statistics: Statistics, init: &mut Initializer) -> Self {
         let &BlockShape { inputs, inner, outputs, stride } = shape;
         let bottleneck = inner != outputs;
-        let norm = |channels: usize, init: &mut Initializer| BatchNorm::new(channels, EPSILON, statistics, init);
         Self {
             conv1: if bottleneck { conv([inner, inputs], 1, 1, init) } else { conv([inner, inputs], 3, stride, init) },
-            bn1: norm(inner, init),
+            bn1: norm(inner, statistics, init),
             conv2: conv([inner, inner], 3, if bottleneck { stride } else { 1 }, init),
-            bn2: norm(inner, init),
+            bn2: norm(inner, statistics, init),
             conv3: bottleneck.then(|| conv([outputs, inner], 1, 1, init)),
-            bn3: bottleneck.then(|| norm(outputs, init)),
-            downsample: (stride != 1 || inputs != outputs).then(|| (conv([outputs, inputs], 1, stride, init), norm(outputs, init))),
+            bn3: bottleneck.then(|| norm(outputs, statistics, init)),
+            downsample: (stride != 1 || inputs != outputs)
+                .then(|| (conv([outputs, inputs], 1, stride, init), norm(outputs, statistics, init))),
         }
     }
 
