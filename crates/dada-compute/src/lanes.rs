@@ -112,6 +112,24 @@ pub(super) fn update(to: &mut [f32], from: &[f32], f: impl Fn(f32, f32) -> f32) 
     );
 }
 
+/// `to` = `from`, of equal length. The rows of small maps are shorter than the call of a general copy takes.
+#[inline(always)]
+pub(super) fn copy_row(from: &[f32], to: &mut [f32]) {
+    #[inline(always)]
+    fn fixed<const N: usize>(from: &[f32], to: &mut [f32]) {
+        if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+            *to = *from;
+        }
+    }
+    match from.len() {
+        4 => fixed::<4>(from, to),
+        8 => fixed::<8>(from, to),
+        16 => fixed::<16>(from, to),
+        32 => fixed::<32>(from, to),
+        _ => to.copy_from_slice(from),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,7 @@
 //! composed of burn's operators, so that a network is written once. Results do not depend on the number of threads: work is
 //! split by shape alone, and every sum has a fixed order.
 //!
-//! - [`conv2d`], [`conv2d_scaled`]: convolution, also with a frozen batch norm folded in (`conv` on tensors, `conv_loops` and
-//!   `conv_gradients` through matrix products with `im2col` and `gemm`, `winograd` for most 3 × 3, `depthwise` by `planes`)
+//! - [`conv2d`], [`conv2d_scaled`]: convolution, also with a frozen batch norm folded in (`conv`)
 //! - [`batch_norm`]: batch statistics, scale, shift and activation in one pass
 //! - [`linear`], [`batch_norm_rows`]: what a perceptron is made of
 //! - [`scale_shift`]: a frozen batch norm that no convolution precedes
@@ -23,12 +22,8 @@ mod batch_norm_rows;
 #[cfg(test)]
 mod check;
 mod conv;
-mod conv_gradients;
-mod conv_loops;
-mod depthwise;
 mod flex;
 mod gemm;
-mod im2col;
 mod lanes;
 mod linear;
 mod memory;
@@ -38,8 +33,6 @@ mod planes;
 mod pool;
 mod scale_shift;
 mod symmetric_eigen;
-mod winograd;
-mod winograd_transform;
 
 pub use activation::Activation;
 pub use adam::{AdamHyper, Decay, Moments, adam_update};

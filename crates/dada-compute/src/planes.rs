@@ -5,7 +5,8 @@
 //! pitch, so that a whole map is one long vector: output t takes tap (i, j) from place `offset(i, j) + t`. Between the rows of the
 //! output lie a few meaningless values.
 
-use super::im2col::ConvShape;
+use super::conv::ConvShape;
+use super::lanes::copy_row;
 
 /// Lengths are multiples of this.
 pub(super) const BLOCK: usize = 16;
@@ -134,24 +135,6 @@ impl Layout {
         for (out, from) in out.chunks_exact_mut(self.out_width).zip(from.chunks(self.pitch)) {
             copy_row(&from[..self.out_width], out);
         }
-    }
-}
-
-/// `to` = `from`, of equal length. The rows of small maps are shorter than the call of a general copy takes.
-#[inline(always)]
-pub(super) fn copy_row(from: &[f32], to: &mut [f32]) {
-    #[inline(always)]
-    fn fixed<const N: usize>(from: &[f32], to: &mut [f32]) {
-        if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
-            *to = *from;
-        }
-    }
-    match from.len() {
-        4 => fixed::<4>(from, to),
-        8 => fixed::<8>(from, to),
-        16 => fixed::<16>(from, to),
-        32 => fixed::<32>(from, to),
-        _ => to.copy_from_slice(from),
     }
 }
 

@@ -9,8 +9,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::conv::ConvShape;
 use super::flex::{dims, is_flex_f32, tensor, values, with_scratch};
-use super::im2col::ConvShape;
 use super::lanes::vectorised;
 use super::planes::Layout;
 

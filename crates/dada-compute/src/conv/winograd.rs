@@ -7,15 +7,15 @@
 
 use rayon::prelude::*;
 
-use super::conv_loops::Epilogue;
-use super::flex::{Shared, with_scratch};
-use super::gemm::{Matrix, Write, matmul};
-use super::im2col::ConvShape;
-use super::lanes::vectorised;
+use super::operands::Epilogue;
+use super::shape::ConvShape;
 use super::winograd_transform::{
     IN, LANES, Lanes, OUT, ZERO, both_axes, gradient_transform, input_transform, output_transform, weight_gradient_transform,
     weight_transform,
 };
+use crate::flex::{Shared, with_scratch};
+use crate::gemm::{Matrix, Write, matmul};
+use crate::lanes::vectorised;
 
 /// Places of a transformed tile.
 const PLACES: usize = IN * IN;

@@ -6,13 +6,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::activation::{Activation, clamp};
-use super::depthwise;
-use super::flex::with_scratch;
-use super::gemm::{Matrix, Write, matmul};
-use super::im2col::{ConvShape, im2col, row_stride};
-use super::lanes::vectorised;
-use super::winograd;
+use super::im2col::{im2col, row_stride};
+use super::operands::Epilogue;
+use super::shape::ConvShape;
+use crate::flex::with_scratch;
+use crate::gemm::{Matrix, Write, matmul};
 
 /// Columns of one product: enough to pay for packing the weights, few enough for the column matrix to stay in the cache.
 pub(super) const TILE: usize = 512;
@@ -21,51 +19,14 @@ pub(super) const PIECES: usize = 8;
 /// Products smaller than this (in multiplications) are not worth a second thread.
 const SMALL: usize = 1 << 18;
 
-/// What happens to an output value before it is stored: activation(scale`[channel]` * value + shift`[channel]`).
-#[derive(Clone, Copy)]
-pub(super) struct Epilogue<'a> {
-    pub scale: &'a [f32],
-    pub shift: &'a [f32],
-    pub activation: Activation,
-}
-
-impl Epilogue<'_> {
-    pub(super) fn apply(&self, channel: usize, values: &mut [f32]) {
-        vectorised(
-            #[inline(always)]
-            || self.apply_inlined(channel, values),
-        );
-    }
-
-    /// The same inside of a vectorised closure.
-    #[inline(always)]
-    pub(super) fn apply_inlined(&self, channel: usize, values: &mut [f32]) {
-        let (scale, shift, bounds) = (self.scale[channel], self.shift[channel], self.activation.bounds());
-        for value in values {
-            *value = clamp(scale * *value + shift, bounds);
-        }
-    }
-}
-
 /// Images taken together.
 pub(super) fn images_at_once(s: &ConvShape) -> usize {
     let wanted = TILE.div_ceil(s.out_pixels());
     if s.out_pixels() >= TILE / 4 { 1 } else { wanted.min(s.batch) }
 }
 
-/// y `[batch, out_channels, out_height, out_width]` = epilogue(x * weight).
-pub(super) fn forward(x: &[f32], weight: &[f32], s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
-    if depthwise::applies(s) {
-        return depthwise::forward(x, weight, s, epilogue);
-    }
-    if winograd::applies(s) {
-        return winograd::forward(x, weight, s, epilogue);
-    }
-    multiply(x, Matrix::rows(weight, s.group_channels() * s.taps()), s, epilogue)
-}
-
-/// The same through matrix products; a row of `weight` belongs to an output channel, a column to a row of the column matrix.
-pub(super) fn multiply(x: &[f32], weight: Matrix, s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
+/// y `[batch, out_channels, out_height, out_width]` = epilogue(x * weight); a row of `weight` belongs to an output channel, a column to a row of the column matrix.
+pub(super) fn forward(x: &[f32], weight: Matrix, s: &ConvShape, epilogue: Option<Epilogue>) -> Vec<f32> {
     let mut y = vec![0.0; s.batch * s.out_channels * s.out_pixels()];
     let images = images_at_once(s);
     let (x_len, y_len) = (images * s.channels * s.pixels(), images * s.out_channels * s.out_pixels());

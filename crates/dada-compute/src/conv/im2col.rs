@@ -2,58 +2,7 @@
 
 use std::ops::Range;
 
-/// The sizes of one convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ConvShape {
-    pub batch: usize,
-    pub channels: usize,
-    pub height: usize,
-    pub width: usize,
-    pub out_channels: usize,
-    pub kernel: [usize; 2],
-    pub stride: usize,
-    /// Zeros at `[top, bottom, left, right]`.
-    pub padding: [usize; 4],
-    pub groups: usize,
-}
-
-impl ConvShape {
-    pub(super) fn out_height(&self) -> usize {
-        (self.height + self.padding[0] + self.padding[1] - self.kernel[0]) / self.stride + 1
-    }
-
-    pub(super) fn out_width(&self) -> usize {
-        (self.width + self.padding[2] + self.padding[3] - self.kernel[1]) / self.stride + 1
-    }
-
-    /// Pixels of one input map.
-    pub(super) fn pixels(&self) -> usize {
-        self.height * self.width
-    }
-
-    /// Pixels of one output map.
-    pub(super) fn out_pixels(&self) -> usize {
-        self.out_height() * self.out_width()
-    }
-
-    pub(super) fn group_channels(&self) -> usize {
-        self.channels / self.groups
-    }
-
-    pub(super) fn group_out_channels(&self) -> usize {
-        self.out_channels / self.groups
-    }
-
-    /// Kernel positions: columns of the weight matrix per input channel.
-    pub(super) fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
-    }
-
-    /// Whether the images themselves are the column matrices.
-    pub(super) fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == 1 && self.padding == [0; 4]
-    }
-}
+use super::shape::ConvShape;
 
 /// The output positions along one axis whose input position `position * stride + tap - padding` lies inside `0..size`.
 fn inside(tap: usize, padding: usize, stride: usize, size: usize, out: usize) -> Range<usize> {

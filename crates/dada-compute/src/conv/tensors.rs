@@ -8,11 +8,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn_flex::FlexTensor;
 
-use super::activation::Activation;
-use super::conv_gradients::{Folded, gradients};
-use super::conv_loops::{self, Epilogue};
-use super::flex::{dims, is_flex_f32, tensor, values};
-use super::im2col::ConvShape;
+use super::algorithm;
+use super::operands::{Epilogue, Folded};
+use super::shape::ConvShape;
+use crate::activation::Activation;
+use crate::flex::{dims, is_flex_f32, tensor, values};
 
 /// Stride, padding and groups of a 2-D convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl ConvBackend for Flex {
     fn convolve(x: FlexTensor, weight: FlexTensor, options: ConvOptions) -> FlexTensor {
         let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
         let s = options.shape(dims(&x), dims(&weight));
-        let y = conv_loops::forward(values(&x), values(&weight), &s, None);
+        let y = algorithm::forward(values(&x), values(&weight), &s, None);
         tensor(y, [s.batch, s.out_channels, s.out_height(), s.out_width()])
     }
 
@@ -138,7 +138,7 @@ impl ConvBackend for Flex {
         let s = options.shape(dims(&x), dims(&weight));
         assert!(dims(&scale) == [s.out_channels] && dims(&shift) == [s.out_channels], "scale and shift are per output channel");
         let epilogue = Epilogue { scale: values(&scale), shift: values(&shift), activation };
-        let y = conv_loops::forward(values(&x), values(&weight), &s, Some(epilogue));
+        let y = algorithm::forward(values(&x), values(&weight), &s, Some(epilogue));
         tensor(y, [s.batch, s.out_channels, s.out_height(), s.out_width()])
     }
 }
@@ -202,7 +202,7 @@ impl Backward<Flex, 2> for ConvolveBackward {
         let [x_node, weight_node] = ops.parents;
         let Saved { x, weight, shape } = ops.state;
         let folded = Folded { weight: values(&weight), scale: None };
-        let found = gradients(values(&x), folded, dy, None, &shape, x_node.is_some());
+        let found = algorithm::gradients(values(&x), folded, dy, None, &shape, x_node.is_some());
         if let Some(node) = weight_node {
             grads.register::<Flex>(node.id, tensor(found.weight, dims::<4>(&weight)));
         }
@@ -224,7 +224,7 @@ impl Backward<Flex, 4> for ScaledBackward {
         let [x_node, weight_node, scale_node, shift_node] = ops.parents;
         let (Saved { x, weight, shape }, scale, y, activation) = ops.state;
         let folded = Folded { weight: values(&weight), scale: Some(values(&scale)) };
-        let found = gradients(values(&x), folded, dy, y.map(|y| (y, activation)), &shape, x_node.is_some());
+        let found = algorithm::gradients(values(&x), folded, dy, y.map(|y| (y, activation)), &shape, x_node.is_some());
         if let Some(node) = shift_node {
             grads.register::<Flex>(node.id, tensor(found.shift, [shape.out_channels]));
         }
@@ -248,7 +248,7 @@ impl Backward<Flex, 4> for ScaledBackward {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::conv) mod tests {
     use super::*;
     use crate::check::{assert_close, leaf, noise, value_and_gradients};
     use proptest::prelude::*;
@@ -351,10 +351,10 @@ pub(super) mod tests {
             let scale = sample(s.out_channels);
             let run = |threads| {
                 rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
-                    let forward = conv_loops::forward(&x, &weight, &s, None);
+                    let forward = algorithm::forward(&x, &weight, &s, None);
                     let dy = tensor(dy.clone(), [s.batch, s.out_channels, s.out_height(), s.out_width()]);
                     let y = (dy.clone(), Activation::Relu6);
-                    let found = gradients(&x, Folded { weight: &weight, scale: Some(&scale) }, dy, Some(y), &s, true);
+                    let found = algorithm::gradients(&x, Folded { weight: &weight, scale: Some(&scale) }, dy, Some(y), &s, true);
                     (forward, found.x, found.weight, found.shift)
                 })
             };

@@ -2,12 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::conv_gradients::{Folded, Gradients, Incoming};
-use super::conv_loops::Epilogue;
-use super::flex::{Shared, with_scratch};
-use super::im2col::ConvShape;
-use super::lanes::{self, vectorised};
-use super::planes::{BLOCK, Layout};
+use super::operands::{Epilogue, Folded, Gradients, Incoming};
+use super::shape::ConvShape;
+use crate::flex::{Shared, with_scratch};
+use crate::lanes::{self, vectorised};
+use crate::planes::{BLOCK, Layout};
 
 /// Values of one task.
 const TASK: usize = 1 << 15;
@@ -206,7 +205,7 @@ fn add_products<const N: usize>(a: &[f32], values: &[f32], offsets: [usize; N], 
 #[cfg(test)]
 mod tests {
     use crate::ConvOptions;
-    use crate::conv::tests::{Case, check};
+    use crate::conv::tensors::tests::{Case, check};
     use proptest::prelude::*;
 
     proptest! {
