@@ -87,17 +87,21 @@ pub(super) unsafe fn matmul_shared(
     }
 }
 
-/// In float64: `out` `[m, n]` = left `[m, k]` · right `[k, n]`, each a slice with its row and column stride, on the calling thread.
+/// In float64: `out` `[m, n]` (rows of `out_stride` values) = or += left `[m, k]` · right `[k, n]`, each a slice with its row and column
+/// stride, on the calling thread.
 pub(super) fn multiply(
     [m, k, n]: [usize; 3],
     out: &mut [f64],
+    out_stride: usize,
     (left, left_row, left_column): (&[f64], usize, usize),
     (right, right_row, right_column): (&[f64], usize, usize),
+    write: Write,
 ) {
-    if m == 0 || k == 0 || n == 0 {
-        return out.fill(0.0);
+    if m == 0 || n == 0 {
+        return;
     }
-    assert!(out.len() == m * n);
+    assert!(k > 0 && n <= out_stride);
+    assert!((m - 1) * out_stride + n <= out.len());
     assert!((m - 1) * left_row + (k - 1) * left_column < left.len());
     assert!((k - 1) * right_row + (n - 1) * right_column < right.len());
     // SAFETY: the assertions place the last element of each matrix, and with it all of them, inside its slice; `out` is borrowed
@@ -109,15 +113,15 @@ pub(super) fn multiply(
             k,
             out.as_mut_ptr(),
             1,
-            n as isize,
-            false,
+            out_stride as isize,
+            write == Write::Add,
             left.as_ptr(),
             left_column as isize,
             left_row as isize,
             right.as_ptr(),
             right_column as isize,
             right_row as isize,
-            0.0,
+            1.0,
             1.0,
             false,
             false,

@@ -9,7 +9,7 @@
 //! - [`linear`], [`batch_norm_rows`]: what a perceptron is made of
 //! - [`scale_shift`]: a frozen batch norm that no convolution precedes
 //! - [`max_pool2d`], [`global_avg_pool`], [`global_max_pool`] (`pool`)
-//! - [`nuclear_norm`]: through the smaller Gram matrix
+//! - [`nuclear_norm`]: by Jacobi rotations (`jacobi`) of a triangular factor (`householder`)
 //! - [`pair_energy`]: of all pairs of vectors, without their matrix
 //! - [`symmetric_eigen`]: eigenvalues and eigenvectors, in float64
 //! - [`adam_update`]: a step of Adam or AdamW in one pass
@@ -24,6 +24,8 @@ mod check;
 mod conv;
 mod flex;
 mod gemm;
+mod householder;
+mod jacobi;
 mod lanes;
 mod linear;
 mod memory;

@@ -4,7 +4,7 @@ use burn::Tensor;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 
-use super::gemm::multiply;
+use super::gemm::{Write, multiply};
 
 /// Rows of one task; fixed, so that results do not depend on the number of threads.
 const BLOCK: usize = 64;
@@ -42,7 +42,7 @@ fn of_block(
 ) -> f64 {
     let (rows, height) = (classes.len(), gradient.len() / dim);
     let mut products = vec![0.0; height * rows];
-    multiply([height, dim, rows], &mut products, (&values[first * dim..], dim, 1), (values, 1, dim));
+    multiply([height, dim, rows], &mut products, rows, (&values[first * dim..], dim, 1), (values, 1, dim), Write::Replace);
     let mut sum = 0.0;
     for (at, (products, gradient)) in products.chunks_exact(rows).zip(gradient.chunks_exact_mut(dim)).enumerate() {
         let (at, class) = (first + at, classes[first + at]);
