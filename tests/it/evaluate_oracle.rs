@@ -4,7 +4,7 @@ use dada::embeddings::Embeddings;
 use dada::evaluate::self_retrieval;
 use dada::progress::SILENT;
 use dada::random::{Purpose, generator};
-use dada::search::neighbours::{rank_gallery, rank_self};
+use dada::search::ranking::{rank_gallery, rank_self};
 use proptest::prelude::*;
 use rand::{Rng, RngExt};
 

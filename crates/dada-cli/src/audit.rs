@@ -11,7 +11,7 @@ use dada::data::{DataConfig, Dataset, Pixels, sources};
 use dada::device::DeviceKind;
 use dada::embeddings::Embeddings;
 use dada::evaluate::Task;
-use dada::evaluate::audit::{Crossing, K, Part, PartReport, Report, audit};
+use dada::evaluate::audit::{Audit, AuditedSplit, K, Leakage, SplitAudit, audit};
 use dada::formats::{dump, labels};
 
 use super::evaluate::measured::{embedded, no_run, run_data};
@@ -61,9 +61,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("--k has 0, expected at least 1");
     }
     let parts = parts(arguments)?;
-    let views: Vec<Part> = parts
+    let views: Vec<AuditedSplit> = parts
         .iter()
-        .map(|part| Part {
+        .map(|part| AuditedSplit {
             name: &part.name,
             task: &part.task,
             classes: &part.classes,
@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         true => println!("{}", serde_json::to_string_pretty(&report)?),
         false => show(&report),
     }
-    Ok(if report.crossings.iter().all(Crossing::is_clean) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.leakages.iter().all(Leakage::is_clean) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn parts(arguments: &Arguments) -> Result<Vec<Owned>> {
@@ -150,17 +150,17 @@ fn content(pixels: &Pixels) -> Result<u64> {
     Ok(u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight of thirty-two bytes")))
 }
 
-fn show(report: &Report) {
-    for part in &report.parts {
+fn show(report: &Audit) {
+    for part in &report.splits {
         show_part(part);
     }
-    for crossing in &report.crossings {
+    for crossing in &report.leakages {
         show_crossing(crossing);
     }
 }
 
-fn show_part(part: &PartReport) {
-    let PartReport { name, rows, dim, classes, singletons, spectrum, norms, hubs, copies, ceilings } = part;
+fn show_part(part: &SplitAudit) {
+    let SplitAudit { name, rows, dim, classes, singletons, spectrum, norms, hubs, copies, ceilings } = part;
     println!("{name}: {rows} rows of {dim}, {classes} classes, {singletons} of them with one row");
     println!(
         "  directions    effective rank {:.1} of {dim}, 90 % of the variance in {}, {} collapsed, rho {:.3}",
@@ -189,8 +189,8 @@ fn show_part(part: &PartReport) {
     }
 }
 
-fn show_crossing(crossing: &Crossing) {
-    let [first, second] = &crossing.parts;
+fn show_crossing(crossing: &Leakage) {
+    let [first, second] = &crossing.splits;
     if crossing.is_clean() {
         println!("{first} and {second} share nothing");
     } else {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use dada::report::run::report;
+use dada::report;
 
 /// What `dada report` is told.
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("{} is no run folder: it has no config.toml", arguments.run.display());
     }
     let path = arguments.out.clone().unwrap_or_else(|| arguments.run.join("report.html"));
-    report(&arguments.run)?.write(&path)?;
+    report::run::page(&arguments.run)?.write(&path)?;
     println!("{}", path.display());
     Ok(ExitCode::SUCCESS)
 }

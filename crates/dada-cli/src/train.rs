@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use dada::config::{self, EMOJI, RunConfig};
 use dada::device::DeviceKind;
-use dada::report::run::report;
+use dada::report;
 use dada::train::{self, Metrics, Outcome};
 use toml::{Table, Value};
 
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     progress.finish();
     match outcome? {
         Outcome::Finished(metrics) => {
-            report(&folder)?.write(&folder.join("report.html"))?;
+            report::run::page(&folder)?.write(&folder.join("report.html"))?;
             summarise(&folder, &metrics);
             Ok(ExitCode::SUCCESS)
         }

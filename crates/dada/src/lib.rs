@@ -16,6 +16,7 @@ pub mod model;
 pub mod progress;
 pub mod random;
 pub mod report;
+pub mod roles;
 pub mod search;
 pub mod train;
 pub mod validate;

@@ -8,11 +8,11 @@ use dada::data::Dataset;
 use dada::device::DeviceKind;
 use dada::embeddings::Embeddings;
 use dada::evaluate::Retrieval;
+use dada::evaluate::intervals::Bootstrap;
 use dada::evaluate::map::sample_classes;
-use dada::evaluate::protocol::Bootstrap;
 use dada::formats::safetensors::read_safetensors;
 use dada::progress::Progress;
-use dada::report::evaluation::{Shown, Training, evaluation};
+use dada::report::evaluation::{self, Subject, Training};
 use dada::train::checkpoint;
 
 use super::measured::{Measured, embedded, run_data};
@@ -40,7 +40,7 @@ pub fn write(
         labels: labels.clone(),
         classes,
     });
-    let shown = Shown {
+    let subject = Subject {
         title: "Evaluation",
         about: &measured.about,
         classes: &measured.classes,
@@ -50,7 +50,7 @@ pub fn write(
         bootstrap,
         training,
     };
-    let (page, retrieval) = evaluation(&measured.task, &shown, ks, progress)?;
+    let (page, retrieval) = evaluation::page(&measured.task, &subject, ks, progress)?;
     page.write(path)?;
     Ok(retrieval)
 }

@@ -7,13 +7,14 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use dada::config::RunConfig;
 use dada::data::pictures::decode;
-use dada::data::{self, DataConfig, Dataset, Roles, Source, sources};
+use dada::data::{self, DataConfig, Dataset, Source, sources};
 use dada::device::DeviceKind;
 use dada::embed::Embedder;
 use dada::embeddings::Embeddings;
-use dada::evaluate::{self, Task};
+use dada::evaluate::Task;
 use dada::formats::{dump, labels};
 use dada::model::export::Model;
+use dada::roles::Roles;
 use image::RgbImage;
 
 use crate::embed::model_folder;
@@ -105,7 +106,7 @@ impl From {
                 false => config.path.display().to_string(),
             },
         );
-        let (test, roles) = (Arc::new(test), roles.as_ref().map(rows_of));
+        let test = Arc::new(test);
         let measured = |folder: &PathBuf| {
             Ok(Measured {
                 task: Task::new(embedded(folder, &test, self.device)?, test.labels(), roles.clone())?,
@@ -147,17 +148,15 @@ impl From {
             }
         };
         let roles = match (&self.query, &self.gallery) {
-            (Some(query), Some(gallery)) => {
-                Some(evaluate::Roles { query: labels::read_indices(query)?, gallery: labels::read_indices(gallery)? })
-            }
+            (Some(query), Some(gallery)) => Some(Roles { query: labels::read_indices(query)?, gallery: labels::read_indices(gallery)? }),
             _ => None,
         };
         described(path, found, roles)
     }
 }
 
-fn described(path: &Path, found: dump::Features, roles: Option<evaluate::Roles>) -> Result<Measured> {
-    let roles = roles.or_else(|| found.roles.as_ref().map(rows_of));
+fn described(path: &Path, found: dump::Features, roles: Option<Roles>) -> Result<Measured> {
+    let roles = roles.or(found.roles);
     let embeddings = Embeddings::new(found.values, found.labels.len(), found.dim)?;
     let beside = path.parent().unwrap_or(Path::new("")).to_owned();
     let below =
@@ -214,7 +213,7 @@ struct Items<'a> {
     names: Vec<&'a str>,
     /// The class of each.
     classes: Vec<&'a str>,
-    roles: Option<evaluate::Roles>,
+    roles: Option<Roles>,
 }
 
 impl<'a> Items<'a> {
@@ -222,7 +221,7 @@ impl<'a> Items<'a> {
         Self {
             names: dataset.samples.iter().map(|sample| sample.name.as_str()).collect(),
             classes: dataset.samples.iter().map(|sample| dataset.classes[sample.label].as_str()).collect(),
-            roles: roles.map(rows_of),
+            roles: roles.cloned(),
         }
     }
 }
@@ -282,9 +281,4 @@ pub fn no_run(folder: &Path) -> String {
         true => format!("{} is no run folder: --data names the pictures", folder.display()),
         false => format!("there is no {}, expected a run folder, or a model directory and --data", folder.display()),
     }
-}
-
-fn rows_of(roles: &Roles) -> evaluate::Roles {
-    let [query, gallery] = [&roles.query, &roles.gallery].map(|part| (0..part.len()).filter(|&row| part[row]).collect());
-    evaluate::Roles { query, gallery }
 }

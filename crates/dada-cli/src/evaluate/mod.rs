@@ -15,8 +15,8 @@ use clap::{Args, ValueEnum};
 use dada::evaluate::approximate::Approximation;
 use dada::evaluate::clustering::agreement;
 use dada::evaluate::definitions::Scored;
+use dada::evaluate::intervals::{Bootstrap, Paired, paired_bootstrap};
 use dada::evaluate::kmeans::{KMeans, k_means};
-use dada::evaluate::protocol::{Bootstrap, Paired, paired_bootstrap};
 use dada::evaluate::{Definitions, Retrieval, Task};
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use dada::embeddings::Embeddings;
-use dada::evaluate::protocol::mean_deviation;
+use dada::evaluate::intervals::mean_deviation;
 use dada::evaluate::{Retrieval, Task};
 use serde_json::{Map, Value, json};
 

@@ -10,7 +10,7 @@ use crate::compare::grid::Arm;
 use crate::compare::run::Run;
 use crate::data::Split;
 use crate::error::{AtPath, Result};
-use crate::evaluate::protocol::{Paired, mean_deviation, paired};
+use crate::evaluate::intervals::{Paired, mean_deviation, paired};
 use crate::train::Figures;
 
 /// Results of one arm over all seeds, beside those of the arm that it is compared with.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::data::Roles;
+use crate::roles::Roles;
 
 /// Upper bounds over the queries that have a partner in the gallery.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,19 +30,21 @@ const KS: [(&str, usize); 4] = [("recall@1", 1), ("recall@2", 2), ("recall@4", 4
 /// Bounds for pictures with these classes and contents; equal contents are equal pictures. Without roles everything is searched in
 /// everything, the query itself left out.
 pub fn ceiling(labels: &[usize], contents: &[usize], roles: Option<&Roles>) -> Ceiling {
-    let (is_query, in_gallery) =
-        (|row: usize| roles.is_none_or(|roles| roles.query[row]), |row: usize| roles.is_none_or(|roles| roles.gallery[row]));
+    let all: Vec<usize> = (0..labels.len()).collect();
+    let (queries, gallery) = roles.map_or((&all, &all), |roles| (&roles.query, &roles.gallery));
+    let mut in_gallery = vec![false; labels.len()];
     let (mut of_class, mut of_content) = (HashMap::<usize, usize>::new(), HashMap::<usize, usize>::new());
     let mut of_both = HashMap::<(usize, usize), usize>::new();
-    for row in (0..labels.len()).filter(|&row| in_gallery(row)) {
+    for &row in gallery {
+        in_gallery[row] = true;
         *of_class.entry(labels[row]).or_default() += 1;
         *of_content.entry(contents[row]).or_default() += 1;
         *of_both.entry((labels[row], contents[row])).or_default() += 1;
     }
     let mut sums = [0.0; KS.len() + 3];
     let (mut scored, mut without_partner) = (0, 0);
-    for row in (0..labels.len()).filter(|&row| is_query(row)) {
-        let itself = usize::from(in_gallery(row));
+    for &row in queries {
+        let itself = usize::from(in_gallery[row]);
         let count = |found: Option<&usize>| found.copied().unwrap_or_default();
         let relevant = count(of_class.get(&labels[row])) - itself;
         if relevant == 0 {
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn roles_decide_who_has_a_partner() {
-        let roles = Roles { query: vec![true, true, false, false], gallery: vec![false, false, true, true] };
+        let roles = Roles { query: vec![0, 1], gallery: vec![2, 3] };
         let ceiling = ceiling(&[0, 1, 0, 2], &[0, 1, 0, 3], Some(&roles));
         assert_eq!((ceiling.scored, ceiling.without_partner, figure(&ceiling, "recall@1")), (1, 1, 1.0));
     }

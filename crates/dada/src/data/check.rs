@@ -10,8 +10,9 @@ use crate::data::ceiling::{Ceiling, ceiling};
 use crate::data::pictures::decode::{MAX_FILE_BYTES, decode_bytes, read_bounded};
 use crate::data::sources::{DataConfig, read};
 use crate::data::split::Parts;
-use crate::data::{Dataset, Pixels, Roles, Sample};
+use crate::data::{Dataset, Pixels, Sample};
 use crate::error::Result;
+use crate::roles::Roles;
 
 /// How many of a long list a printed report shows.
 const SHOWN: usize = 8;
@@ -105,7 +106,7 @@ pub fn check(config: &DataConfig, progress: &(dyn Fn(usize, usize) + Sync)) -> R
     let inspected: Vec<Vec<Inspected>> = parts.iter().map(|(_, part)| part.samples.par_iter().map(inspect_and_tell).collect()).collect();
     let contents = number_contents(&inspected);
     let described = parts.iter().zip(&inspected).zip(&contents).map(|(((name, dataset), inspected), contents)| {
-        let roles = roles.as_ref().filter(|roles| *name != "train" && roles.query.len() == dataset.samples.len());
+        let roles = roles.as_ref().filter(|_| ["test", "all"].contains(name));
         describe(name, dataset, inspected, contents, roles)
     });
     Ok(Report { parts: described.collect(), overlaps: overlaps(&parts), duplicates: duplicates(&parts, &contents), notes })

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::pictures::decode::{MAX_FILE_BYTES, decode, read_bounded};
 use crate::error::Result;
+use crate::roles::Roles;
 
 /// One of the three parts of a data set; classes never cross.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,21 +211,12 @@ impl Picture {
     }
 }
 
-/// Which test pictures ask and which answer, where a data set says so. Otherwise every picture does both.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roles {
-    /// Whether each test picture is a query.
-    pub query: Vec<bool>,
-    /// Whether each test picture is in the gallery.
-    pub gallery: Vec<bool>,
-}
-
 /// A data set as its reader understood it.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     /// The parts.
     pub splits: Splits,
-    /// Roles of the test pictures, in their order.
+    /// Roles of the test pictures, where the data set names queries and gallery.
     pub roles: Option<Roles>,
     /// What the user should know, as whole sentences.
     pub notes: Vec<String>,

@@ -11,6 +11,6 @@ pub mod sampler;
 pub mod sources;
 pub mod split;
 
-pub use dataset::{Dataset, Loaded, Picture, Pixels, Roles, Sample, Split, Splits};
+pub use dataset::{Dataset, Loaded, Picture, Pixels, Sample, Split, Splits};
 pub use sources::{DataConfig, Source, load};
 pub use split::HoldOut;

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::evaluate::retrieval::{QueryScore, Retrieval};
 use crate::evaluate::task::Task;
 use crate::progress::Progress;
-use crate::search::neighbours::Ranks;
+use crate::search::ranking::Ranks;
 
 /// How deep a curve looks at most.
 const DEPTH: usize = 1000;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::evaluate::task::Roles;
 use crate::progress::Progress;
-use crate::search::neighbours::{Ranks, rank_gallery, rank_self};
+use crate::roles::Roles;
+use crate::search::ranking::{Ranks, rank_gallery, rank_self};
 
 /// Whose definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -179,26 +179,32 @@ fn score(ranks: &Ranks, ks: &[usize], gallery: bool) -> Scores {
 }
 
 fn depth(ks: &[usize]) -> Result<usize> {
-    match ks.contains(&0) {
-        true => Err(Error::mismatch("k of recall@k", 0, "at least 1")),
-        false => Ok(ks.iter().copied().max().unwrap_or(0)),
+    if ks.contains(&0) {
+        return Err(Error::mismatch("k of recall@k", 0, "at least 1"));
     }
+    Ok(ks.iter().copied().max().unwrap_or(0))
 }
 
 fn average(queries: Vec<Scores>) -> Result<Vec<Scored>> {
-    let mean = |which: usize, definitions: Definitions| {
+    let mut averaged = Vec::new();
+    for (which, definitions) in Definitions::ALL.into_iter().enumerate() {
         let mut scored = queries.iter().filter_map(|scores| scores[which].as_ref());
-        let mut means = scored.next()?.clone();
+        let Some(mut means) = scored.next().cloned() else {
+            return Err(Error::Data(format!("none of {} queries has another item of its class to find", queries.len())));
+        };
         let mut count = 1.0;
         for scores in scored {
-            means.iter_mut().zip(scores).for_each(|((_, sum), (_, score))| *sum += score);
+            for ((_, sum), (_, score)) in means.iter_mut().zip(scores) {
+                *sum += score;
+            }
             count += 1.0;
         }
-        means.iter_mut().for_each(|(_, sum)| *sum /= count);
-        Some(Scored { definitions, means })
-    };
-    let means: Option<Vec<_>> = Definitions::ALL.into_iter().enumerate().map(|(which, definitions)| mean(which, definitions)).collect();
-    means.ok_or_else(|| Error::Data(format!("none of {} queries has another item of its class to find", queries.len())))
+        for (_, sum) in &mut means {
+            *sum /= count;
+        }
+        averaged.push(Scored { definitions, means });
+    }
+    Ok(averaged)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use rand::seq::SliceRandom;
 
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::evaluate::spectrum::Spectrum;
 use crate::random::{Purpose, generator};
-use crate::search::nearest::nearest;
+use crate::search::nearest;
+use crate::search::pca::Pca;
 
 /// Points on a map at most: more cover each other.
 pub const POINTS: usize = 2000;
@@ -21,14 +21,14 @@ const STEPS: usize = 750;
 ///
 /// # Errors
 /// No row to fit.
-pub fn principal(embeddings: &Embeddings, fit: usize) -> Result<(Vec<[f64; 2]>, f64)> {
+pub fn pca(embeddings: &Embeddings, fit: usize) -> Result<(Vec<[f64; 2]>, f64)> {
     let dim = embeddings.dim();
-    let spectrum = Spectrum::of(&embeddings.values()[..fit.min(embeddings.rows()) * dim], dim)?;
+    let components = Pca::fit(&embeddings.values()[..fit.min(embeddings.rows()) * dim], dim)?;
     let count = dim.min(2);
-    let projected = spectrum.project(embeddings.values(), count);
+    let projected = components.project(embeddings.values(), count);
     let points = projected.chunks_exact(count).map(|row| [row[0].into(), row.get(1).map_or(0.0, |&y| y.into())]).collect();
-    let total: f64 = spectrum.variances.iter().sum();
-    Ok((points, if total > 0.0 { spectrum.variances[..count].iter().sum::<f64>() / total } else { 0.0 }))
+    let total: f64 = components.variances.iter().sum();
+    Ok((points, if total > 0.0 { components.variances[..count].iter().sum::<f64>() / total } else { 0.0 }))
 }
 
 /// t-SNE (van der Maaten and Hinton, JMLR 2008; Barnes-Hut approximation) that starts from `initial`, the principal coordinates: the
@@ -36,7 +36,7 @@ pub fn principal(embeddings: &Embeddings, fit: usize) -> Result<(Vec<[f64; 2]>, 
 ///
 /// # Errors
 /// Fewer than five rows, or not one starting point for each.
-pub fn neighbourhoods(embeddings: &Embeddings, initial: &[[f64; 2]]) -> Result<Vec<[f64; 2]>> {
+pub fn t_sne(embeddings: &Embeddings, initial: &[[f64; 2]]) -> Result<Vec<[f64; 2]>> {
     let rows = embeddings.rows();
     if rows < 5 || initial.len() != rows {
         return Err(Error::mismatch("points of a map", format!("{rows} rows, {} starting points", initial.len()), "as many, at least 5"));
@@ -117,24 +117,24 @@ mod tests {
     #[test]
     fn both_maps_keep_clusters_together_and_are_made_again_exactly() {
         let set = clusters(150);
-        let (principal, share) = principal(&set, 150).unwrap();
-        assert!(ratio(&principal) < 0.3 && share > 0.8, "{} {share}", ratio(&principal));
-        let found = neighbourhoods(&set, &principal).unwrap();
+        let (start, share) = pca(&set, 150).unwrap();
+        assert!(ratio(&start) < 0.3 && share > 0.8, "{} {share}", ratio(&start));
+        let found = t_sne(&set, &start).unwrap();
         assert!(ratio(&found) < 0.5, "{}", ratio(&found));
-        assert_eq!(found, neighbourhoods(&set, &principal).unwrap());
+        assert_eq!(found, t_sne(&set, &start).unwrap());
     }
 
     #[test]
     fn copies_and_few_points_do_no_harm() {
         let copies = Embeddings::new([1.0, 0.5].repeat(40), 40, 2).unwrap();
-        let (start, share) = principal(&copies, 40).unwrap();
-        assert!(share < 1.0 + 1e-9 && neighbourhoods(&copies, &start).unwrap().iter().flatten().all(|value| value.is_finite()));
+        let (start, share) = pca(&copies, 40).unwrap();
+        assert!(share < 1.0 + 1e-9 && t_sne(&copies, &start).unwrap().iter().flatten().all(|value| value.is_finite()));
         let few = clusters(5);
-        assert_eq!(neighbourhoods(&few, &principal(&few, 5).unwrap().0).unwrap().len(), 5);
+        assert_eq!(t_sne(&few, &pca(&few, 5).unwrap().0).unwrap().len(), 5);
         let fewer = clusters(4);
-        assert!(neighbourhoods(&fewer, &principal(&fewer, 4).unwrap().0).is_err());
+        assert!(t_sne(&fewer, &pca(&fewer, 4).unwrap().0).is_err());
         let line = Embeddings::new(vec![1.0, -1.0, 2.0], 3, 1).unwrap();
-        assert_eq!(principal(&line, 3).unwrap().0.len(), 3);
+        assert_eq!(pca(&line, 3).unwrap().0.len(), 3);
     }
 
     #[test]

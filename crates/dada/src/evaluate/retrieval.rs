@@ -7,9 +7,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::evaluate::protocol::{Bootstrap, Interval, bootstrap};
+use crate::evaluate::intervals::{Bootstrap, Interval, bootstrap};
 use crate::progress::Progress;
-use crate::search::neighbours::{Ranks, rank_gallery, rank_self};
+use crate::search::ranking::{Ranks, rank_gallery, rank_self};
 
 /// One query's scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,7 +138,7 @@ impl Retrieval {
     }
 
     /// Figures of the queries that entered the means, row-major `[scored queries, figures]` in the order of [`Means::entries`]: what
-    /// [`bootstrap`] and [`super::protocol::paired_bootstrap`] resample.
+    /// [`bootstrap`] and [`super::intervals::paired_bootstrap`] resample.
     pub fn figures(&self) -> Vec<f64> {
         let ks = self.ks();
         self.queries.iter().filter(|query| query.relevant > 0).flat_map(|query| query.figures(&ks)).collect()

@@ -92,7 +92,7 @@ impl Similarities {
 mod tests {
     use super::*;
     use crate::embeddings::Embeddings;
-    use crate::evaluate::task::Roles;
+    use crate::roles::Roles;
     use rand::RngExt;
 
     fn task(rows: usize, roles: Option<Roles>) -> Task {

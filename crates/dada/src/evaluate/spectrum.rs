@@ -1,234 +1,71 @@
-//! In how many directions vectors spread, and which: the eigenvalues and eigenvectors of their covariance.
-
-use gemm::Parallelism;
-
-use crate::error::{Error, Result};
-use dada_compute::symmetric_eigen;
-
-/// Rows brought to float64 at a time.
-const CHUNK: usize = 1024;
-
-/// Principal directions of a set of vectors.
-#[derive(Clone, Debug)]
-pub struct Spectrum {
-    /// The mean vector, `[dim]`.
-    pub mean: Vec<f64>,
-    /// Variance along each direction, falling, `[dim]`.
-    pub variances: Vec<f64>,
-    /// The directions as rows, orthonormal, `[dim, dim]`, also where there is no variance. The largest entry of each is positive.
-    pub directions: Vec<f64>,
-}
-
-impl Spectrum {
-    /// The spectrum of `values`, row-major `[rows, dim]`. Time: O(rows dim² + dim³).
-    ///
-    /// # Errors
-    /// No row, or rows that are not all there or not finite.
-    pub fn of(values: &[f32], dim: usize) -> Result<Self> {
-        if values.is_empty() || dim == 0 || !values.len().is_multiple_of(dim) {
-            return Err(Error::mismatch("vectors", format!("{} values", values.len()), format!("rows of {dim}, at least one")));
-        }
-        let rows = (values.len() / dim) as f64;
-        let mut mean = vec![0.0; dim];
-        for row in values.chunks_exact(dim) {
-            mean.iter_mut().zip(row).for_each(|(mean, &value)| *mean += f64::from(value) / rows);
-        }
-        let mut covariance = vec![0.0; dim * dim];
-        let mut centred = Vec::new();
-        for chunk in values.chunks(CHUNK * dim) {
-            centred.clear();
-            centred.extend(chunk.chunks_exact(dim).flat_map(|row| row.iter().zip(&mean).map(|(&value, mean)| f64::from(value) - mean)));
-            accumulate(&mut covariance, &centred, dim);
-        }
-        covariance.iter_mut().for_each(|value| *value /= rows);
-        let (values, vectors) = symmetric_eigen(covariance, dim);
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(Error::Data("vectors whose covariance is not finite have no spectrum".into()));
-        }
-        let mut order: Vec<usize> = (0..dim).collect();
-        order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-        let direction = |&index: &usize| {
-            let vector = &vectors[index * dim..][..dim];
-            let largest = vector.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(1.0);
-            vector.iter().map(move |value| value * largest.signum())
-        };
-        let directions = order.iter().flat_map(direction).collect();
-        Ok(Self { mean, variances: order.iter().map(|&index| values[index].max(0.0)).collect(), directions })
-    }
-
-    /// The layer y = W x + b that gives a vector's coordinates along the first `count` directions, from the mean: (W `[count, dim]`, b `[count]`).
-    pub fn projection(&self, count: usize) -> (Vec<f32>, Vec<f32>) {
-        let directions = &self.directions[..count * self.mean.len()];
-        let bias = directions.chunks_exact(self.mean.len()).map(|direction| -dot(direction, &self.mean) as f32);
-        (directions.iter().map(|&value| value as f32).collect(), bias.collect())
-    }
-
-    /// Coordinates of `values` `[rows, dim]` along the first `count` directions, from the mean: `[rows, count]`.
-    pub fn project(&self, values: &[f32], count: usize) -> Vec<f32> {
-        let dim = self.mean.len();
-        let offsets: Vec<f64> = self.directions.chunks_exact(dim).take(count).map(|direction| dot(direction, &self.mean)).collect();
-        let along = |row: &[f32]| {
-            let row: Vec<f64> = row.iter().map(|&value| value.into()).collect();
-            let directions = self.directions.chunks_exact(dim).zip(&offsets);
-            directions.map(|(direction, offset)| (dot(direction, &row) - offset) as f32).collect::<Vec<f32>>()
-        };
-        use rayon::prelude::*;
-        values.par_chunks_exact(dim).flat_map_iter(along).collect()
-    }
-
-    /// See [`effective_rank`].
-    pub fn effective_rank(&self) -> f64 {
-        effective_rank(&self.variances)
-    }
-
-    /// ρ, the divergence from the uniform distribution over directions to the shares of variance, in nats (after Roth et al.,
-    /// "Revisiting Training Strategies and Generalization Performance in Deep Metric Learning", ICML 2020): 0 for a flat spectrum,
-    /// higher the more a few directions dominate. Shares below 1e-12 count as that.
-    pub fn rho(&self) -> f64 {
-        let uniform = 1.0 / self.variances.len() as f64;
-        self.shares().map_or(f64::INFINITY, |shares| shares.iter().map(|share| uniform * (uniform / share.max(1e-12)).ln()).sum())
-    }
-
-    /// How many directions hold this share of the variance.
-    pub fn directions_for(&self, share: f64) -> usize {
-        let mut sum = 0.0;
-        self.shares().map_or(0, |shares| {
-            let enough = shares.iter().position(|own| {
-                sum += own;
-                sum >= share - 1e-12
-            });
-            enough.map_or(shares.len(), |last| last + 1)
-        })
-    }
-
-    /// Directions whose variance is less than a ten-thousandth of what an equal share would be.
-    pub fn collapsed(&self) -> usize {
-        let least = 1e-4 / self.variances.len() as f64;
-        self.shares().map_or(self.variances.len(), |shares| shares.iter().filter(|&&share| share < least).count())
-    }
-
-    fn shares(&self) -> Option<Vec<f64>> {
-        shares(&self.variances)
-    }
-}
+//! In how many directions embeddings spread: figures of the variances along their principal components.
+//!
+//! All take variances in any order, at least one; see [`crate::search::pca::Pca`].
 
 /// e to the entropy of the variances' shares (Roy and Vetterli, EUSIPCO 2007). 1 when one direction has all the variance, their number when
 /// all have the same; 0 without any variance.
 pub fn effective_rank(variances: &[f64]) -> f64 {
-    let entropy = |shares: Vec<f64>| shares.into_iter().filter(|&share| share > 0.0).map(|share| -share * share.ln()).sum::<f64>();
-    shares(variances).map_or(0.0, |shares| entropy(shares).exp())
+    let Some(shares) = shares(variances) else { return 0.0 };
+    let entropy: f64 = shares.into_iter().filter(|&share| share > 0.0).map(|share| -share * share.ln()).sum();
+    entropy.exp()
 }
 
+/// ρ, the divergence from the uniform distribution over directions to the shares of variance, in nats (after Roth et al.,
+/// "Revisiting Training Strategies and Generalization Performance in Deep Metric Learning", ICML 2020): 0 for a flat spectrum,
+/// higher the more a few directions dominate. Shares below 1e-12 count as that.
+pub fn rho(variances: &[f64]) -> f64 {
+    let Some(shares) = shares(variances) else { return f64::INFINITY };
+    let uniform = 1.0 / variances.len() as f64;
+    shares.iter().map(|share| uniform * (uniform / share.max(1e-12)).ln()).sum()
+}
+
+/// How many directions hold this share of the variance; `variances` fall.
+pub fn directions_for(share: f64, variances: &[f64]) -> usize {
+    let Some(shares) = shares(variances) else { return 0 };
+    let mut sum = 0.0;
+    for (at, own) in shares.iter().enumerate() {
+        sum += own;
+        if sum >= share - 1e-12 {
+            return at + 1;
+        }
+    }
+    shares.len()
+}
+
+/// Directions whose variance is less than a ten-thousandth of what an equal share would be.
+pub fn collapsed(variances: &[f64]) -> usize {
+    let Some(shares) = shares(variances) else { return variances.len() };
+    let least = 1e-4 / variances.len() as f64;
+    shares.iter().filter(|&&share| share < least).count()
+}
+
+/// Each direction's share of the variance; nothing without any variance.
 fn shares(variances: &[f64]) -> Option<Vec<f64>> {
     let total: f64 = variances.iter().sum();
     (total > 0.0).then(|| variances.iter().map(|variance| variance / total).collect())
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// `covariance += centredᵀ centred`, for centred `[rows, dim]`.
-fn accumulate(covariance: &mut [f64], centred: &[f64], dim: usize) {
-    let (rows, stride) = (centred.len() / dim, dim as isize);
-    assert_eq!((covariance.len(), centred.len()), (dim * dim, rows * dim));
-    // SAFETY: the matrices have the sizes just asserted, the strides stay inside them, and the result is borrowed exclusively.
-    unsafe {
-        gemm::gemm(
-            dim,
-            dim,
-            rows,
-            covariance.as_mut_ptr(),
-            stride,
-            1,
-            true,
-            centred.as_ptr(),
-            stride,
-            1,
-            centred.as_ptr(),
-            1,
-            stride,
-            1.0_f64,
-            1.0_f64,
-            false,
-            false,
-            false,
-            Parallelism::Rayon(0),
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, generator};
-    use rand::RngExt;
-
-    /// Independent columns with these deviations around 3.
-    fn made(rows: usize, deviations: &[f32]) -> Vec<f32> {
-        let mut random = generator(4, Purpose::Sample, 0, 0, 0);
-        (0..rows).flat_map(|_| deviations.iter().map(|d| 3.0 + d * random.random_range(-1.0..1.0f32)).collect::<Vec<_>>()).collect()
-    }
-
-    #[test]
-    fn directions_diagonalise_the_covariance_of_a_loop() {
-        let (rows, dim) = (1500, 4);
-        let mut values = made(rows, &[1.0, 0.2, 2.0, 0.5]);
-        values.chunks_exact_mut(dim).for_each(|row| row[0] += row[2]);
-        let found = Spectrum::of(&values, dim).unwrap();
-        let at = |row: usize, column: usize| f64::from(values[row * dim + column]);
-        let mean: Vec<f64> = (0..dim).map(|c| (0..rows).map(|r| at(r, c)).sum::<f64>() / rows as f64).collect();
-        assert!(mean.iter().zip(&found.mean).all(|(a, b)| (a - b).abs() < 1e-9));
-        for a in 0..dim {
-            for b in 0..dim {
-                let (u, v) = (&found.directions[a * dim..][..dim], &found.directions[b * dim..][..dim]);
-                let along = |row: usize, direction: &[f64]| (0..dim).map(|c| (at(row, c) - mean[c]) * direction[c]).sum::<f64>();
-                let covariance = (0..rows).map(|row| along(row, u) * along(row, v)).sum::<f64>() / rows as f64;
-                let wanted = if a == b { found.variances[a] } else { 0.0 };
-                assert!((covariance - wanted).abs() < 1e-9, "{a} {b} {covariance} {wanted}");
-            }
-        }
-        assert!(found.variances.is_sorted_by(|a, b| a >= b));
-        let projected = found.project(&values, 2);
-        assert_eq!(projected.len(), rows * 2);
-        let first: f64 = projected.chunks(2).map(|row| f64::from(row[0]).powi(2)).sum::<f64>() / rows as f64;
-        assert!((first / found.variances[0] - 1.0).abs() < 1e-5);
-    }
-
-    #[test]
-    fn a_layer_of_full_dimension_keeps_the_cosines_of_centred_vectors() {
-        // Fewer rows than dimensions: the directions without variance have to be there too.
-        let dim = 9;
-        let found = Spectrum::of(&made(5, &[1.0; 9]), dim).unwrap();
-        assert!(found.variances[5..].iter().all(|variance| *variance < 1e-9));
-        let (weight, bias) = found.projection(dim);
-        let others = made(4, &[0.5; 9]);
-        let rows: Vec<Vec<f64>> = others.chunks(dim).map(|row| row.iter().map(|&value| value.into()).collect()).collect();
-        let centred: Vec<Vec<f64>> = rows.iter().map(|row| row.iter().zip(&found.mean).map(|(x, mean)| x - mean).collect()).collect();
-        let layer = |row: &Vec<f64>| -> Vec<f64> {
-            let weight = weight.chunks(dim).map(|w| w.iter().zip(row).map(|(&w, x)| f64::from(w) * x).sum::<f64>());
-            weight.zip(&bias).map(|(sum, &b)| sum + f64::from(b)).collect()
-        };
-        let projected: Vec<Vec<f64>> = rows.iter().map(layer).collect();
-        let cosine = |a: &[f64], b: &[f64]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-        for a in 0..4 {
-            for b in 0..4 {
-                assert!((cosine(&centred[a], &centred[b]) - cosine(&projected[a], &projected[b])).abs() < 1e-5);
-            }
-        }
-        assert_eq!(found.projection(2), (weight[..2 * dim].to_vec(), bias[..2].to_vec()));
-    }
 
     #[test]
     fn flat_and_collapsed_spectra_are_told_apart() {
-        let flat = Spectrum::of(&made(4000, &[1.0; 8]), 8).unwrap();
-        assert!(flat.effective_rank() > 7.9 && flat.rho() < 0.01 && flat.collapsed() == 0, "{}", flat.rho());
-        assert_eq!(flat.directions_for(1.0), 8);
-        let line = Spectrum::of(&made(4000, &[1.0, 1e-4, 0.0, 0.0]), 4).unwrap();
-        assert!((line.effective_rank() - 1.0).abs() < 1e-3 && line.rho() > 3.0, "{}", line.rho());
-        assert_eq!((line.collapsed(), line.directions_for(0.99)), (3, 1));
-        let point = Spectrum::of(&[1.0; 12], 3).unwrap();
-        assert_eq!((point.effective_rank(), point.collapsed(), point.rho()), (0.0, 3, f64::INFINITY));
-        assert!(Spectrum::of(&[], 3).is_err() && Spectrum::of(&[1.0; 4], 3).is_err() && Spectrum::of(&[f32::NAN; 4], 2).is_err());
+        let flat = [1.0, 1.01, 0.99, 1.0, 1.0, 1.0, 1.02, 0.98];
+        assert!(effective_rank(&flat) > 7.99 && rho(&flat) < 1e-3 && collapsed(&flat) == 0, "{}", rho(&flat));
+        assert_eq!(directions_for(1.0, &flat), 8);
+        let line = [1.0, 1e-8, 0.0, 0.0];
+        assert!((effective_rank(&line) - 1.0).abs() < 1e-3 && rho(&line) > 3.0, "{}", rho(&line));
+        assert_eq!((collapsed(&line), directions_for(0.99, &line)), (3, 1));
+        let point = [0.0; 3];
+        assert_eq!((effective_rank(&point), collapsed(&point), rho(&point), directions_for(0.9, &point)), (0.0, 3, f64::INFINITY, 0));
+    }
+
+    #[test]
+    fn figures_by_hand() {
+        let variances = [2.0, 1.0, 1.0];
+        assert!((effective_rank(&variances) - 2.0 * 2f64.sqrt()).abs() < 1e-12);
+        assert!((rho(&variances) - (32f64 / 27.0).ln() / 3.0).abs() < 1e-12);
+        assert_eq!([0.5, 0.6, 0.75, 0.76].map(|share| directions_for(share, &variances)), [1, 2, 2, 3]);
     }
 }

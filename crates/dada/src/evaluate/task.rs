@@ -7,17 +7,9 @@ use crate::error::{Error, Result};
 use crate::evaluate::definitions::{Scored, compare_gallery, compare_self};
 use crate::evaluate::retrieval::{Retrieval, query_gallery, self_retrieval};
 use crate::progress::Progress;
-use crate::search::nearest::{Neighbour, nearest};
-use crate::search::neighbours::{Ranks, rank_gallery, rank_self};
-
-/// Rows that ask and rows that answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roles {
-    /// Rows that are searched for, in the order of results.
-    pub query: Vec<usize>,
-    /// Rows that are searched.
-    pub gallery: Vec<usize>,
-}
+use crate::roles::Roles;
+use crate::search::ranking::{Ranks, rank_gallery, rank_self};
+use crate::search::{Neighbour, nearest};
 
 /// Embeddings with a class for each, and their roles.
 #[derive(Clone, Debug)]
@@ -26,6 +18,9 @@ pub struct Task {
     labels: Vec<usize>,
     roles: Option<Roles>,
 }
+
+/// Embeddings with a class for each.
+type Labelled = (Embeddings, Vec<usize>);
 
 impl Task {
     /// Without roles every row is searched in all others, itself excluded by index.
@@ -84,7 +79,13 @@ impl Task {
         self.roles.as_ref().map_or_else(|| (0..self.labels.len()).collect(), |roles| roles.gallery.clone())
     }
 
-    fn part(&self, rows: &[usize]) -> Result<(Embeddings, Vec<usize>)> {
+    /// Embeddings and classes of the queries and of the gallery, where they are not one set.
+    fn sides(&self) -> Result<Option<[Labelled; 2]>> {
+        let Some(Roles { query, gallery }) = &self.roles else { return Ok(None) };
+        Ok(Some([self.select(query)?, self.select(gallery)?]))
+    }
+
+    fn select(&self, rows: &[usize]) -> Result<Labelled> {
         Ok((self.embeddings.select(rows)?, rows.iter().map(|&row| self.labels[row]).collect()))
     }
 
@@ -93,12 +94,9 @@ impl Task {
     /// # Errors
     /// As [`rank_self`] and [`rank_gallery`].
     pub fn rank<T: Send>(&self, depth: usize, progress: Progress, score: impl Fn(Ranks) -> T + Sync) -> Result<Vec<T>> {
-        match &self.roles {
+        match self.sides()? {
             None => rank_self(&self.embeddings, &self.labels, depth, progress, score),
-            Some(Roles { query, gallery }) => {
-                let (query, gallery) = (self.part(query)?, self.part(gallery)?);
-                rank_gallery((&query.0, &query.1), (&gallery.0, &gallery.1), depth, progress, score)
-            }
+            Some([query, gallery]) => rank_gallery((&query.0, &query.1), (&gallery.0, &gallery.1), depth, progress, score),
         }
     }
 
@@ -107,12 +105,9 @@ impl Task {
     /// # Errors
     /// As [`self_retrieval`] and [`query_gallery`].
     pub fn retrieval(&self, ks: &[usize], progress: Progress) -> Result<Retrieval> {
-        match &self.roles {
+        match self.sides()? {
             None => self_retrieval(&self.embeddings, &self.labels, ks, progress),
-            Some(Roles { query, gallery }) => {
-                let (query, gallery) = (self.part(query)?, self.part(gallery)?);
-                query_gallery((&query.0, &query.1), (&gallery.0, &gallery.1), ks, progress)
-            }
+            Some([query, gallery]) => query_gallery((&query.0, &query.1), (&gallery.0, &gallery.1), ks, progress),
         }
     }
 
@@ -121,12 +116,9 @@ impl Task {
     /// # Errors
     /// As [`compare_self`] and [`compare_gallery`].
     pub fn compare(&self, ks: &[usize], progress: Progress) -> Result<Vec<Scored>> {
-        match &self.roles {
+        match self.sides()? {
             None => compare_self(&self.embeddings, &self.labels, ks, progress),
-            Some(Roles { query, gallery }) => {
-                let (query, gallery) = (self.part(query)?, self.part(gallery)?);
-                compare_gallery((&query.0, &query.1), (&gallery.0, &gallery.1), ks, progress)
-            }
+            Some([query, gallery]) => compare_gallery((&query.0, &query.1), (&gallery.0, &gallery.1), ks, progress),
         }
     }
 
@@ -136,16 +128,21 @@ impl Task {
     /// No row, or one that is not there.
     pub fn nearest(&self, rows: &[usize], k: usize) -> Result<Vec<Vec<Neighbour>>> {
         let queries = self.embeddings.select(rows)?;
-        let found = match &self.roles {
+        let mut found = match &self.roles {
             None => nearest(&queries, &self.embeddings, k + 1, false)?,
             Some(Roles { gallery, .. }) => {
                 let mut found = nearest(&queries, &self.embeddings.select(gallery)?, k + 1, false)?;
-                found.iter_mut().flatten().for_each(|neighbour| neighbour.index = gallery[neighbour.index]);
+                for neighbour in found.iter_mut().flatten() {
+                    neighbour.index = gallery[neighbour.index];
+                }
                 found
             }
         };
-        let others = |(row, found): (&usize, Vec<Neighbour>)| found.into_iter().filter(|found| found.index != *row).take(k).collect();
-        Ok(rows.iter().zip(found).map(others).collect())
+        for (row, found) in rows.iter().zip(&mut found) {
+            found.retain(|neighbour| neighbour.index != *row);
+            found.truncate(k);
+        }
+        Ok(found)
     }
 }
 

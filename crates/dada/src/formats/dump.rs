@@ -8,13 +8,13 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 
-use crate::data::Roles;
 use crate::data::pictures::decode::read_bounded;
 use crate::data::sources::list;
 use crate::error::{Error, Result};
 use crate::formats::labels::number_classes;
 use crate::formats::npy::{self, Array, Values};
 use crate::formats::parquet;
+use crate::roles::Roles;
 
 const MAX_BYTES: u64 = 64 << 30;
 
@@ -121,10 +121,9 @@ type Labelled = (Vec<String>, Vec<String>, Option<Roles>);
 
 fn read_list(list: &Path) -> Result<Labelled> {
     let found = list::read_rows(list)?;
-    let roles = Roles { query: found.iter().map(|row| row.is_query).collect(), gallery: found.iter().map(|row| row.is_gallery).collect() };
-    let given = roles.query.iter().chain(&roles.gallery).any(|&role| !role);
+    let roles = Roles::from_flags(found.iter().map(|row| (row.is_query, row.is_gallery)));
     let (names, labels) = found.into_iter().map(|row| (row.path, row.label)).unzip();
-    Ok((names, labels, given.then_some(roles)))
+    Ok((names, labels, roles))
 }
 
 fn whole_numbers(path: &Path, labels: Array) -> Result<Vec<String>> {
@@ -185,7 +184,7 @@ mod tests {
             (features.classes, features.names),
             (vec!["cat".to_owned(), "dog".to_owned()], vec!["a".to_owned(), "b".into(), "c".into()])
         );
-        assert_eq!(features.roles.unwrap().query, [true, true, false]);
+        assert_eq!(features.roles.unwrap().query, [0, 1]);
         fs::write(path.with_extension("csv"), "path,label\na,cat\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("found 1, expected 3"));
     }

@@ -14,8 +14,8 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::ColumnDescriptor;
 
-use crate::data::Roles;
 use crate::error::{AtPath, Error, Result};
+use crate::roles::Roles;
 
 /// Rows that are decoded together.
 const ROWS: usize = 1024;
@@ -35,7 +35,7 @@ pub struct Table {
     pub paths: Option<Vec<Option<String>>>,
     /// The column `label`.
     pub labels: Option<Vec<Option<String>>>,
-    /// The columns `is_query` and `is_gallery`; one that is missing is true everywhere.
+    /// The columns `is_query` and `is_gallery`; one that is missing is true everywhere. Nothing where both are.
     pub roles: Option<Roles>,
 }
 
@@ -85,7 +85,7 @@ fn read_table(source: &Source) -> Result<Table> {
         (None, None) => None,
         (query, gallery) => {
             let or_all = |flags: Option<Vec<bool>>| flags.unwrap_or_else(|| vec![true; shape[0]]);
-            Some(Roles { query: or_all(query), gallery: or_all(gallery) })
+            Roles::from_flags(or_all(query).into_iter().zip(or_all(gallery)))
         }
     };
     Ok(Table { values, shape, paths: texts("path")?, labels: texts("label")?, roles })
@@ -257,7 +257,7 @@ mod tests {
         }
         let table = read(&fixture("pyarrow.parquet")).unwrap();
         assert_eq!((table.values[5], table.shape, table.paths, table.labels), (-6.5, [3, 2], None, given(["7", "9", "7"])));
-        assert_eq!(table.roles, Some(Roles { query: vec![true, true, false], gallery: vec![false, false, true] }));
+        assert_eq!(table.roles, Some(Roles { query: vec![0, 1], gallery: vec![2] }));
     }
 
     #[test]

@@ -44,15 +44,14 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
     let cells = |row: &Row| {
         let mut cells = vec![row.name.clone()];
         for entry in &row.figures {
-            cells.push(match entry.deviation.is_nan() {
-                true => decimal(entry.mean, 4),
-                false => format!("{} ± {}", decimal(entry.mean, 4), decimal(entry.deviation, 4)),
-            });
+            let mean = decimal(entry.mean, 4);
+            cells.push(if entry.deviation.is_nan() { mean } else { format!("{mean} ± {}", decimal(entry.deviation, 4)) });
             cells.push(entry.difference.as_ref().map_or(String::new(), |paired| decimal(paired.difference, 4)));
         }
-        match row.seconds > 0.0 {
-            true => cells.extend([decimal(row.seconds, 1), decimal(row.cpu_seconds, 1), decimal(row.memory_gib, 2)]),
-            false => cells.extend([String::new(), String::new(), String::new()]),
+        if row.seconds > 0.0 {
+            cells.extend([decimal(row.seconds, 1), decimal(row.cpu_seconds, 1), decimal(row.memory_gib, 2)]);
+        } else {
+            cells.extend([String::new(), String::new(), String::new()]);
         }
         cells
     };
@@ -63,7 +62,7 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
     );
     page.section("Figures", [table(&columns, &rows.iter().map(cells).collect::<Vec<_>>()), Html::note(&note)]);
 
-    let charts = gauges(arms, runs)?;
+    let charts = diagnostics(arms, runs)?;
     if !charts.is_empty() {
         let about = "What the proxy doctor saw in training classes, mean over the seeds.";
         page.section("Samples and proxies in the course of training", [Html::note(about), beside(charts)]);
@@ -74,8 +73,8 @@ pub fn page(header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<Pa
     Ok(page)
 }
 
-/// The doctor's gauges of every arm over the epochs; none where no run had a doctor.
-fn gauges(arms: &[Arm], runs: &[Run]) -> Result<Vec<Html>> {
+/// The diagnostics of every arm over the epochs; none where no run recorded them.
+fn diagnostics(arms: &[Arm], runs: &[Run]) -> Result<Vec<Html>> {
     let of_arm = |arm| runs.iter().filter(move |run| run.arm == arm).map(|run| curves(&run.folder)).collect::<Result<Vec<_>>>();
     let found = (0..arms.len()).map(of_arm).collect::<Result<Vec<Vec<Curves>>>>()?;
     let charts = [

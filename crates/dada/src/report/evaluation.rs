@@ -8,8 +8,8 @@ use rand::seq::SliceRandom;
 use crate::embeddings::Embeddings;
 use crate::error::Result;
 use crate::evaluate::curve::{Curve, retrieval_and_curve};
-use crate::evaluate::map::{POINTS, neighbourhoods, principal, sample_classes};
-use crate::evaluate::protocol::{Bootstrap, Interval};
+use crate::evaluate::intervals::{Bootstrap, Interval};
+use crate::evaluate::map::{POINTS, pca, sample_classes, t_sne};
 use crate::evaluate::retrieval::Retrieval;
 use crate::evaluate::similarity::{BINS, Similarities, similarities};
 use crate::evaluate::task::Task;
@@ -33,8 +33,8 @@ const MANY: usize = 30;
 /// Finds the picture of a row.
 pub type Pictures<'a> = &'a (dyn Fn(usize) -> Result<Arc<RgbImage>> + Sync);
 
-/// What a page says besides numbers.
-pub struct Shown<'a> {
+/// What was evaluated, besides numbers: names, pictures, and how intervals are made.
+pub struct Subject<'a> {
     /// The heading.
     pub title: &'a str,
     /// What was measured, on what.
@@ -69,22 +69,22 @@ pub struct Training<'a> {
 ///
 /// # Errors
 /// As [`Task::retrieval`]. A picture that cannot be read leaves its place empty.
-pub fn evaluation(task: &Task, shown: &Shown, ks: &[usize], progress: Progress) -> Result<(Page, Retrieval)> {
+pub fn page(task: &Task, subject: &Subject, ks: &[usize], progress: Progress) -> Result<(Page, Retrieval)> {
     let (retrieval, curve) = retrieval_and_curve(task, ks, progress)?;
-    let mut page = Page::new(shown.title, shown.about);
-    page.section("In short", headline(task, &retrieval, shown)?);
+    let mut page = Page::new(subject.title, subject.about);
+    page.section("In short", headline(task, &retrieval, subject)?);
     page.section("Along the ranking", [curves(&curve)]);
-    page.section("Similarities", similarity(&similarities(task, shown.bootstrap.seed)));
-    page.section("Classes", classes(&retrieval, shown));
-    let [worst, drawn] = examples(task, &retrieval, shown.bootstrap.seed);
-    page.section("Worst queries", queries(task, &retrieval, &worst, shown, "One query of each class, the lowest scores first.")?);
-    page.section("Queries drawn by chance", queries(task, &retrieval, &drawn, shown, "What is typical, whatever the scores.")?);
-    page.section("Maps", maps(task, shown)?);
+    page.section("Similarities", similarity(&similarities(task, subject.bootstrap.seed)));
+    page.section("Classes", classes(&retrieval, subject));
+    let [worst, drawn] = examples(task, &retrieval, subject.bootstrap.seed);
+    page.section("Worst queries", queries(task, &retrieval, &worst, subject, "One query of each class, the lowest scores first.")?);
+    page.section("Queries drawn by chance", queries(task, &retrieval, &drawn, subject, "What is typical, whatever the scores.")?);
+    page.section("Maps", maps(task, subject)?);
     Ok((page, retrieval))
 }
 
-fn headline(task: &Task, retrieval: &Retrieval, shown: &Shown) -> Result<Vec<Html>> {
-    let intervals = retrieval.intervals(&shown.bootstrap)?;
+fn headline(task: &Task, retrieval: &Retrieval, subject: &Subject) -> Result<Vec<Html>> {
+    let intervals = retrieval.intervals(&subject.bootstrap)?;
     let entries = retrieval.means.entries();
     let first = entries.first().map(|(name, _)| name.clone()).unwrap_or_default();
     let range = |(low, high): Interval| format!("{} to {}", decimal(low, 3), decimal(high, 3));
@@ -95,7 +95,7 @@ fn headline(task: &Task, retrieval: &Retrieval, shown: &Shown) -> Result<Vec<Htm
         let [value, low, high] = [*value, *low, *high].map(|value| decimal(value, 4));
         vec![name.clone(), value, low, high]
     });
-    let others = shown.figures.iter().map(|(name, value)| vec![name.clone(), decimal(*value, 4), "–".into(), "–".into()]);
+    let others = subject.figures.iter().map(|(name, value)| vec![name.clone(), decimal(*value, 4), "–".into(), "–".into()]);
     let rows: Vec<Vec<String>> = rows.chain(others).collect();
     let gallery = match task.roles() {
         None => format!("{} queries, each searched in all others", count(retrieval.queries.len())),
@@ -110,7 +110,7 @@ fn headline(task: &Task, retrieval: &Retrieval, shown: &Shown) -> Result<Vec<Htm
          move with other queries of the same kind. Another training run may move it further.",
         count(retrieval.classes.len()),
         task.embeddings().dim(),
-        count(shown.bootstrap.resamples),
+        count(subject.bootstrap.resamples),
     );
     Ok(vec![tiles(&large), Html::note(&about), details("All figures", &table(&["metric", "mean", "95 % from", "to"], &rows))])
 }
@@ -152,14 +152,14 @@ fn similarity(found: &Similarities) -> Vec<Html> {
     vec![histogram("Cosines of pairs", "cosine", "pairs", &series, [edge(first), edge(last + 1)]), Html::note(&about)]
 }
 
-fn classes(retrieval: &Retrieval, shown: &Shown) -> Vec<Html> {
+fn classes(retrieval: &Retrieval, subject: &Subject) -> Vec<Html> {
     let total = retrieval.classes.len();
     let chart = |title: &str, value: &dyn Fn(&crate::evaluate::retrieval::Means) -> f64| {
         let mut rows: Vec<Bar> = retrieval
             .classes
             .iter()
             .map(|class| Bar {
-                name: class_name(shown, class.label).to_owned(),
+                name: class_name(subject, class.label).to_owned(),
                 value: value(&class.means),
                 note: format!("{} queries", count(class.queries)),
             })
@@ -182,8 +182,8 @@ fn classes(retrieval: &Retrieval, shown: &Shown) -> Vec<Html> {
     vec![switch("classes", &[("map@r", by_map), ("precision@1", by_recall)])]
 }
 
-fn class_name<'a>(shown: &Shown<'a>, label: usize) -> &'a str {
-    shown.classes.get(label).map_or("", String::as_str)
+fn class_name<'a>(subject: &Subject<'a>, label: usize) -> &'a str {
+    subject.classes.get(label).map_or("", String::as_str)
 }
 
 /// Query numbers: the worst of each class, and some drawn by chance.
@@ -203,15 +203,15 @@ fn examples(task: &Task, retrieval: &Retrieval, seed: u64) -> [Vec<usize>; 2] {
     [order, drawn].map(one_of_each)
 }
 
-fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], shown: &Shown, about: &str) -> Result<Vec<Html>> {
+fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], subject: &Subject, about: &str) -> Result<Vec<Html>> {
     let all = task.queries();
     let rows: Vec<usize> = numbers.iter().map(|&query| all[query]).collect();
     let found = task.nearest(&rows, NEIGHBOURS)?;
     let right = |query: usize, item: usize| task.labels()[query] == task.labels()[item];
-    let class = |row: usize| class_name(shown, task.labels()[row]);
-    let Some(picture) = shown.pictures else {
+    let class = |row: usize| class_name(subject, task.labels()[row]);
+    let Some(picture) = subject.pictures else {
         let name = |row: usize| {
-            if class(row) == shown.names[row] { class(row).to_owned() } else { format!("{} ({})", class(row), shown.names[row]) }
+            if class(row) == subject.names[row] { class(row).to_owned() } else { format!("{} ({})", class(row), subject.names[row]) }
         };
         let lines: Vec<Vec<String>> = numbers
             .iter()
@@ -229,7 +229,7 @@ fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], shown: &Shown,
     };
     let thumbnail = |row: usize, caption: &str| {
         let made = picture(row).map_or_else(|_| Thumbnail::missing(caption), |picture| Thumbnail::new(&picture, caption));
-        made.named(&format!("{}: {}", class(row), shown.names[row]))
+        made.named(&format!("{}: {}", class(row), subject.names[row]))
     };
     let strips = numbers.iter().zip(&rows).zip(&found).map(|((&query, &row), found)| {
         let score = &retrieval.queries[query];
@@ -245,21 +245,23 @@ fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], shown: &Shown,
     Ok([Html::note(&about)].into_iter().chain(strips).collect())
 }
 
-fn maps(task: &Task, shown: &Shown) -> Result<Vec<Html>> {
-    let rows = sample_classes(task.labels(), POINTS, shown.bootstrap.seed);
+fn maps(task: &Task, subject: &Subject) -> Result<Vec<Html>> {
+    let rows = sample_classes(task.labels(), POINTS, subject.bootstrap.seed);
     let labels: Vec<usize> = rows.iter().map(|&row| task.labels()[row]).collect();
-    let point = |at: usize| (labels[at], format!("{}: {}", class_name(shown, labels[at]), shown.names[rows[at]]), Shape::Dot);
+    let point = |at: usize| (labels[at], format!("{}: {}", class_name(subject, labels[at]), subject.names[rows[at]]), Shape::Dot);
     let mut parts = both_maps("Measured items", &task.embeddings().select(&rows)?, rows.len(), &point)?;
-    let mut about = match rows.len() == task.labels().len() {
-        true => "All items.".to_owned(),
-        false => format!("Whole classes, drawn by seed: {} of {} items.", count(rows.len()), count(task.labels().len())),
+    let mut about = if rows.len() == task.labels().len() {
+        "All items.".to_owned()
+    } else {
+        format!("Whole classes, drawn by seed: {} of {} items.", count(rows.len()), count(task.labels().len()))
     };
-    if let Some(training) = &shown.training {
+    if let Some(training) = &subject.training {
         let point = |at: usize| {
             let class = training.classes.get(training.labels[at]).map_or("", String::as_str);
-            match at < training.samples {
-                true => (training.labels[at], class.to_owned(), Shape::Dot),
-                false => (training.labels[at], format!("proxy of {class}"), Shape::Diamond),
+            if at < training.samples {
+                (training.labels[at], class.to_owned(), Shape::Dot)
+            } else {
+                (training.labels[at], format!("proxy of {class}"), Shape::Diamond)
             }
         };
         parts.extend(both_maps("Training samples and proxies", &training.embeddings, training.samples, &point)?);
@@ -288,11 +290,11 @@ fn both_maps(what: &str, embeddings: &Embeddings, fit: usize, point: &dyn Fn(usi
             .collect();
         scatter(caption, &points)
     };
-    let (places, share) = principal(embeddings, fit)?;
+    let (places, share) = pca(embeddings, fit)?;
     let caption = format!("{what}: principal components, {} % of the variance", decimal(100.0 * share, 0));
     let mut maps = vec![(format!("{what}, PCA"), draw(&caption, &places))];
     if embeddings.rows() >= 5 {
-        maps.push((format!("{what}, t-SNE"), draw(&format!("{what}: t-SNE"), &neighbourhoods(embeddings, &places)?)));
+        maps.push((format!("{what}, t-SNE"), draw(&format!("{what}: t-SNE"), &t_sne(embeddings, &places)?)));
     }
     Ok(maps)
 }
@@ -300,8 +302,8 @@ fn both_maps(what: &str, embeddings: &Embeddings, fit: usize, point: &dyn Fn(usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::Roles;
     use crate::progress::SILENT;
+    use crate::roles::Roles;
     use rand::RngExt;
 
     fn made(roles: Option<Roles>) -> Task {
@@ -315,8 +317,9 @@ mod tests {
         let names: Vec<String> = (0..60).map(|row| format!("a&b/{row}.png")).collect();
         let figures = [("nmi".to_owned(), 0.5)];
         let bootstrap = Bootstrap { resamples: 20, seed: 0 };
-        let shown = Shown { title: "t", about: "a", classes: &classes, names: &names, pictures, figures: &figures, bootstrap, training };
-        evaluation(task, &shown, &[1, 2], SILENT).unwrap().0.render()
+        let subject =
+            Subject { title: "t", about: "a", classes: &classes, names: &names, pictures, figures: &figures, bootstrap, training };
+        page(task, &subject, &[1, 2], SILENT).unwrap().0.render()
     }
 
     #[test]

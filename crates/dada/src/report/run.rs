@@ -25,7 +25,7 @@ pub type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 ///
 /// # Errors
 /// When the folder is not a run's, or a file in it cannot be read.
-pub fn report(folder: &Path) -> Result<Page> {
+pub fn page(folder: &Path) -> Result<Page> {
     let config = RunConfig::load(&folder.join("config.toml"))?;
     let metrics = Metrics::read(folder)?;
     let curves = curves(folder)?;
@@ -39,7 +39,7 @@ pub fn report(folder: &Path) -> Result<Page> {
         page.section("What it finds", [Html::note(about), sheet(&bytes, "Queries with their nearest pictures")]);
     }
     page.section("Terms", terms(&curves, &config.dada));
-    page.section("Samples and proxies", gauges(&curves));
+    page.section("Samples and proxies", diagnostics(&curves));
     let maps = maps(&folder.join("snapshots"))?;
     if !maps.is_empty() {
         page.section("Maps of the three domains", maps);
@@ -82,38 +82,48 @@ fn chart(title: &str, y: Axis, named: &[(&str, &str)], curves: &Curves) -> Optio
 }
 
 fn result(metrics: Option<&Metrics>, curves: &Curves) -> Vec<Html> {
-    let mut parts = Vec::new();
+    let mut blocks = Vec::new();
     if let Some(metrics) = metrics.filter(|metrics| !metrics.test.is_empty()) {
-        let tile = |name: &'static str| {
-            let value = *metrics.test.get(name)?;
-            let before = metrics.untrained.get(name).map_or(String::new(), |before| format!("{} before training", decimal(*before, 3)));
-            Some(Tile { name, value: decimal(value, 3), note: before })
-        };
-        let mut shown: Vec<Tile> = ["recall@1", "map@r", "r_precision"].into_iter().filter_map(tile).collect();
-        let minutes = format!("{} min", decimal(metrics.seconds / 60.0, 1));
-        let cost = format!("{} s of processor time, {} GiB", decimal(metrics.cpu_seconds, 0), decimal(metrics.peak_memory_gib, 2));
-        shown.push(Tile { name: "training", value: minutes, note: cost });
-        parts.push(tiles(&shown));
-        let names: Vec<&String> = metrics.test.keys().collect();
-        let mut rows = Vec::new();
-        let named = [
-            ("before training", Some(&metrics.untrained)),
-            ("frozen features", metrics.frozen.as_ref()),
-            (if metrics.best_epoch.is_some() { "best epoch" } else { "kept: no epoch was better" }, Some(&metrics.test)),
-            ("last epoch", Some(&metrics.test_final)),
-        ];
-        for (name, figures) in named {
-            let Some(figures) = figures else { continue };
-            let cell = |metric: &&String| figures.get(*metric).map_or("–".to_owned(), |value| decimal(*value, 4));
-            rows.push([vec![name.to_owned()], names.iter().map(cell).collect()].concat());
-        }
-        let columns: Vec<&str> = [""].into_iter().chain(names.iter().map(|name| name.as_str())).collect();
-        parts.push(table(&columns, &rows));
-        parts.push(Html::note(&format!("Measured {}.", metrics.about())));
+        blocks.push(headline(metrics));
+        blocks.push(figures(metrics));
+        blocks.push(Html::note(&format!("Measured {}.", metrics.about())));
     }
     let validation = [("recall@1", "validation/recall@1"), ("map@r", "validation/map@r")];
-    parts.extend(chart("Validation classes", Axis::linear("figure"), &validation, curves));
-    parts
+    blocks.extend(chart("Validation classes", Axis::linear("figure"), &validation, curves));
+    blocks
+}
+
+fn headline(metrics: &Metrics) -> Html {
+    let mut shown = Vec::new();
+    for name in ["recall@1", "map@r", "r_precision"] {
+        let Some(value) = metrics.test.get(name) else { continue };
+        let before = metrics.untrained.get(name).map_or(String::new(), |before| format!("{} before training", decimal(*before, 3)));
+        shown.push(Tile { name, value: decimal(*value, 3), note: before });
+    }
+    let minutes = format!("{} min", decimal(metrics.seconds / 60.0, 1));
+    let cost = format!("{} s of processor time, {} GiB", decimal(metrics.cpu_seconds, 0), decimal(metrics.peak_memory_gib, 2));
+    shown.push(Tile { name: "training", value: minutes, note: cost });
+    tiles(&shown)
+}
+
+/// All metrics of the test classes, before training and after.
+fn figures(metrics: &Metrics) -> Html {
+    let names: Vec<&str> = metrics.test.keys().map(String::as_str).collect();
+    let best = if metrics.best_epoch.is_some() { "best epoch" } else { "kept: no epoch was better" };
+    let moments = [
+        ("before training", Some(&metrics.untrained)),
+        ("frozen features", metrics.frozen.as_ref()),
+        (best, Some(&metrics.test)),
+        ("last epoch", Some(&metrics.test_final)),
+    ];
+    let mut rows = Vec::new();
+    for (moment, figures) in moments {
+        let Some(figures) = figures else { continue };
+        let mut row = vec![moment.to_owned()];
+        row.extend(names.iter().map(|name| figures.get(*name).map_or("–".to_owned(), |value| decimal(*value, 4))));
+        rows.push(row);
+    }
+    table(&[&[""], names.as_slice()].concat(), &rows)
 }
 
 fn terms(curves: &Curves, dada: &DadaConfig) -> Vec<Html> {
@@ -141,13 +151,16 @@ fn terms(curves: &Curves, dada: &DadaConfig) -> Vec<Html> {
         ),
         bound(curves),
     ];
-    let pulls = |place: &str| {
-        let keys = ["proxy_loss", "domain", "risk", "discrepancy"].map(|term| format!("terms/pulls/{term}/{place}"));
-        let named: Vec<(&str, &str)> =
-            ["proxy loss", "domain", "labelling risk", "discrepancy"].into_iter().zip(keys.iter().map(String::as_str)).collect();
-        chart(&format!("Pull at the {place}"), Axis::logarithmic("norm of the weighted gradient"), &named, curves)
-    };
-    vec![beside(charts.into_iter().chain([pulls("embeddings"), pulls("proxies")]).flatten())]
+    let gradients = ["embeddings", "proxies"].map(|place| gradient_norms(place, curves));
+    vec![beside(charts.into_iter().chain(gradients).flatten())]
+}
+
+/// How strongly each term pulls at the embeddings or the proxies.
+fn gradient_norms(place: &str, curves: &Curves) -> Option<Html> {
+    let names = ["proxy loss", "domain", "labelling risk", "discrepancy"];
+    let keys = ["proxy_loss", "domain", "risk", "discrepancy"].map(|term| format!("terms/pulls/{term}/{place}"));
+    let named: Vec<(&str, &str)> = names.into_iter().zip(keys.iter().map(String::as_str)).collect();
+    chart(&format!("Pull at the {place}"), Axis::logarithmic("norm of the weighted gradient"), &named, curves)
 }
 
 /// Labelling risk, discrepancy and their sum, and what they bound but for the least joint risk: the risk on mixtures.
@@ -160,7 +173,7 @@ fn bound(curves: &Curves) -> Option<Html> {
     chart("Risk and divergence", Axis::linear("value"), &named, &with_sum)
 }
 
-fn gauges(curves: &Curves) -> Vec<Html> {
+fn diagnostics(curves: &Curves) -> Vec<Html> {
     let charts = [
         chart(
             "Gap between samples and their proxies",
@@ -200,7 +213,7 @@ fn gauges(curves: &Curves) -> Vec<Html> {
 
 /// Samples, mixtures and proxies along the two directions of largest variance, before, half-way and after.
 fn maps(folder: &Path) -> Result<Vec<Html>> {
-    let mut parts = Vec::new();
+    let mut maps = Vec::new();
     for (file, title) in [("before", "before training"), ("half-way", "half-way"), ("after", "after training")] {
         let path = folder.join(file).with_extension("safetensors");
         if !path.is_file() {
@@ -221,21 +234,18 @@ fn maps(folder: &Path) -> Result<Vec<Html>> {
             values.extend(tensor.try_into_vec_as::<f32>().map_err(|_| Error::format(&path, format!("{name} does not hold numbers")))?);
         }
         let embeddings = Embeddings::new(values, domains.len(), dim)?;
-        let (places, share) = map::principal(&embeddings, domains.len())?;
-        let point = |(&domain, place): (&usize, &[f64; 2])| Point {
-            x: place[0],
-            y: place[1],
-            group: domain,
-            name: ["sample", "mixture", "proxy"][domain].to_owned(),
-            shape: if domain == 2 { Shape::Diamond } else { Shape::Dot },
-        };
-        let points: Vec<Point> = domains.iter().zip(&places).map(point).collect();
+        let (places, share) = map::pca(&embeddings, domains.len())?;
+        let mut points = Vec::new();
+        for (&domain, &[x, y]) in domains.iter().zip(&places) {
+            let name = ["sample", "mixture", "proxy"][domain].to_owned();
+            points.push(Point { x, y, group: domain, name, shape: if domain == 2 { Shape::Diamond } else { Shape::Dot } });
+        }
         let caption = format!("{title}: the two directions of largest variance, {} % of it", decimal(100.0 * share, 0));
-        parts.push((title, scatter(&caption, &points)));
+        maps.push((title, scatter(&caption, &points)));
     }
-    if parts.is_empty() {
+    if maps.is_empty() {
         return Ok(Vec::new());
     }
     let about = "One colour each for samples, mixtures (green) and proxies (diamonds); point at one to see its domain alone.";
-    Ok(vec![Html::note(about), switch("domains", &parts)])
+    Ok(vec![Html::note(about), switch("domains", &maps)])
 }

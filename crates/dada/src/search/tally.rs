@@ -64,8 +64,8 @@ impl Tally {
         }
     }
 
-    /// Columns that no query owns: whatever they are compared with, nothing is counted.
-    pub(crate) fn deaf(index: &[u32], class: &[usize]) -> Self {
+    /// Items of the gallery that are no queries: whatever they are compared with, nothing is counted for them.
+    pub(crate) fn of_items(index: &[u32], class: &[usize]) -> Self {
         Self::new(index, class, index.iter().map(|_| 0), 0)
     }
 

@@ -11,8 +11,7 @@ use crate::adversarial::MixMode;
 use crate::config::RunConfig;
 use crate::embeddings::Embeddings;
 use crate::error::{AtPath, Result};
-use crate::evaluate::diagnostics::gap::Cloud;
-use crate::evaluate::diagnostics::{Finding, Patient, ROWS, alarms, examine, spread};
+use crate::evaluate::diagnostics::{Diagnosis, MAX_SAMPLES, PointSet, Snapshot, diagnose, evenly_spaced, warnings};
 use crate::formats::safetensors::write_safetensors;
 use crate::model::layers::normalize;
 use crate::model::parameters::NamedTensors;
@@ -30,12 +29,12 @@ pub struct Diagnostics<'a> {
     device: Device,
     pictures: Vec<usize>,
     labels: Vec<usize>,
-    first: Option<Finding>,
+    first: Option<Diagnosis>,
 }
 
 impl<'a> Diagnostics<'a> {
-    /// Chooses at most [`ROWS`] pictures of `split`, from as many classes as possible. `first` is what a run that goes on found at first.
-    pub fn new(split: &SplitData, config: &'a RunConfig, device: &Device, first: Option<Finding>) -> Self {
+    /// Chooses at most [`MAX_SAMPLES`] pictures of `split`, from as many classes as possible. `first` is what a run that goes on found at first.
+    pub fn new(split: &SplitData, config: &'a RunConfig, device: &Device, first: Option<Diagnosis>) -> Self {
         let all = split.dataset.labels();
         let mut order: Vec<usize> = (0..all.len()).collect();
         order.shuffle(&mut generator(config.seed, Purpose::Probe, 0, 0, 0));
@@ -46,7 +45,7 @@ impl<'a> Diagnostics<'a> {
             seen[all[picture]] += 1;
         }
         rounds.sort_by_key(|&(round, _)| round);
-        let pictures: Vec<usize> = rounds.into_iter().take(ROWS).map(|(_, picture)| picture).collect();
+        let pictures: Vec<usize> = rounds.into_iter().take(MAX_SAMPLES).map(|(_, picture)| picture).collect();
         let labels = pictures.iter().map(|&picture| all[picture]).collect();
         Self { split: split.clone(), config, device: device.clone(), pictures, labels, first }
     }
@@ -56,7 +55,7 @@ impl<'a> Diagnostics<'a> {
     ///
     /// # Errors
     /// When a picture cannot be read, or an embedding is not finite.
-    pub fn examine(&mut self, learner: &Learner, epochs: usize, folder: &Path) -> Result<(Finding, Vec<String>)> {
+    pub fn examine(&mut self, learner: &Learner, epochs: usize, folder: &Path) -> Result<(Diagnosis, Vec<String>)> {
         let (dim, rows) = (self.config.encoder.dim, self.pictures.len());
         let encoder = learner.encoder.valid();
         let values = self.split.embed_some(&self.pictures, &encoder, self.config, &self.device)?;
@@ -69,16 +68,16 @@ impl<'a> Diagnostics<'a> {
         let (samples, owned, proxies) = (samples?, owned?, Embeddings::new(plain(&all), count, dim)?);
         let centres = count / learner.loss.classes();
         let proxy_labels: Vec<usize> = (0..count).map(|proxy| proxy / centres).collect();
-        let patient = Patient {
-            samples: Cloud::of(&samples),
+        let snapshot = Snapshot {
+            samples: PointSet::of(&samples),
             labels: &self.labels,
-            own: Cloud::of(&owned),
-            proxies: Cloud::of(&proxies),
+            positives: PointSet::of(&owned),
+            proxies: PointSet::of(&proxies),
             proxy_labels: &proxy_labels,
         };
-        let finding = examine(&patient, self.config.seed, epochs);
+        let found = diagnose(&snapshot, self.config.seed, epochs);
         if let Some(name) = self.snapshot(epochs) {
-            let kept: Vec<f32> = spread(count, PROXIES).flat_map(|row| proxies.row(row)).copied().collect();
+            let kept: Vec<f32> = evenly_spaced(count, PROXIES).flat_map(|row| proxies.row(row)).copied().collect();
             let tensor = |values: &[f32], rows| TensorData::new(values.to_vec(), [rows, dim]);
             let mut tensors = NamedTensors::from([
                 ("samples".to_owned(), tensor(samples.values(), rows)),
@@ -95,9 +94,9 @@ impl<'a> Diagnostics<'a> {
             fs::create_dir_all(&snapshots).at(&snapshots)?;
             write_safetensors(&tensors, &snapshots.join(format!("{name}.safetensors")))?;
         }
-        let alarms = self.first.as_ref().map_or(Vec::new(), |first| alarms(&finding, first));
-        self.first.get_or_insert_with(|| finding.clone());
-        Ok((finding, alarms))
+        let warnings = self.first.as_ref().map_or(Vec::new(), |first| warnings(&found, first));
+        self.first.get_or_insert_with(|| found.clone());
+        Ok((found, warnings))
     }
 
     fn snapshot(&self, epochs: usize) -> Option<&'static str> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{AtPath, Error, Result};
-use crate::evaluate::diagnostics::Finding;
+use crate::evaluate::diagnostics::Diagnosis;
 use crate::train::tensorboard::Events;
 
 /// Keys that say where a line belongs.
@@ -83,7 +83,7 @@ pub fn read(path: &Path) -> Result<Vec<Value>> {
 ///
 /// # Errors
 /// When the journal cannot be read, or holds no such finding.
-pub fn first_finding(folder: &Path) -> Result<Option<Finding>> {
+pub fn first_finding(folder: &Path) -> Result<Option<Diagnosis>> {
     let path = folder.join("journal.jsonl");
     let found = read(&path)?.into_iter().find_map(|mut line| line.get_mut("doctor").map(Value::take));
     found.map(serde_json::from_value).transpose().map_err(|error| Error::format(&path, format!("doctor: {error}")))

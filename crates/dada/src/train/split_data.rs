@@ -5,8 +5,8 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 
 use crate::config::RunConfig;
+use crate::data::Dataset;
 use crate::data::loader::{Request, View};
-use crate::data::{Dataset, Roles};
 use crate::embed::{BATCH, Embedder, Output, values};
 use crate::embeddings::Embeddings;
 use crate::error::Result;
@@ -14,6 +14,7 @@ use crate::evaluate::{Retrieval, query_gallery, self_retrieval};
 use crate::model::encoder::{Boundary, Encoder, Input};
 use crate::model::layers::Mode;
 use crate::progress::SILENT;
+use crate::roles::Roles;
 use crate::train::feature_cache::FeatureCache;
 use crate::train::frozen::FrozenNetwork;
 use crate::train::metrics::KS;
@@ -101,9 +102,8 @@ impl SplitData {
     pub fn score(&self, embeddings: &Embeddings) -> Result<Retrieval> {
         let labels = self.dataset.labels();
         let Some(roles) = &self.roles else { return self_retrieval(embeddings, &labels, &KS, SILENT) };
-        let pick = |flags: &[bool]| -> Result<(Embeddings, Vec<usize>)> {
-            let indices: Vec<usize> = (0..labels.len()).filter(|&index| flags[index]).collect();
-            Ok((embeddings.select(&indices)?, indices.iter().map(|&index| labels[index]).collect()))
+        let pick = |rows: &[usize]| -> Result<(Embeddings, Vec<usize>)> {
+            Ok((embeddings.select(rows)?, rows.iter().map(|&row| labels[row]).collect()))
         };
         let (queries, gallery) = (pick(&roles.query)?, pick(&roles.gallery)?);
         query_gallery((&queries.0, &queries.1), (&gallery.0, &gallery.1), &KS, SILENT)

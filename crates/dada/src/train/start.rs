@@ -7,10 +7,10 @@ use crate::config::RunConfig;
 use crate::embed::values;
 use crate::error::Result;
 use crate::evaluate::Retrieval;
-use crate::evaluate::spectrum::Spectrum;
 use crate::model::encoder::Encoder;
 use crate::model::layers::{Initializer, Linear};
 use crate::model::{preprocess, weights};
+use crate::search::pca::Pca;
 use crate::train::artifacts::figures;
 use crate::train::frozen::FrozenNetwork;
 use crate::train::metrics::Figures;
@@ -50,7 +50,7 @@ pub fn with_head(mut encoder: Encoder, network: &FrozenNetwork, train: &SplitDat
     let (dim, features) = (config.encoder.dim, config.encoder.backbone.features());
     let device = encoder.projection.weight.val().device();
     let rows = train.features(network, observe)?;
-    let (weight, bias) = Spectrum::of(&rows, features)?.projection(dim);
+    let (weight, bias) = Pca::fit(&rows, features)?.projection(dim);
     encoder.projection = Linear {
         weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight, [dim, features]), &device)),
         bias: Param::from_tensor(Tensor::from_data(TensorData::new(bias, [dim]), &device)),

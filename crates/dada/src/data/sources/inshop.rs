@@ -6,9 +6,10 @@ use std::path::Path;
 
 use crate::data::sources::cub200::compare;
 use crate::data::split::Parts;
-use crate::data::{Dataset, Picture, Roles};
+use crate::data::{Dataset, Picture};
 use crate::error::{Error, Result};
 use crate::formats::table::{at_line, columns, number, read_text};
+use crate::roles::Roles;
 
 /// Reads `list_eval_partition.txt`, in the root or its `Eval`; the root holds `img`. Queries come before the gallery in the test part.
 ///
@@ -34,10 +35,7 @@ pub fn read(root: &Path) -> Result<(Parts, Roles, Vec<String>)> {
         part.push(Picture::below(root, file, item));
     }
     let counts = [train.len(), query.len(), gallery.len()];
-    let roles = Roles {
-        query: (0..counts[1] + counts[2]).map(|row| row < counts[1]).collect(),
-        gallery: (0..counts[1] + counts[2]).map(|row| row >= counts[1]).collect(),
-    };
+    let roles = Roles { query: (0..counts[1]).collect(), gallery: (counts[1]..counts[1] + counts[2]).collect() };
     let (train, test) = (Dataset::from_pictures(train), Dataset::from_pictures(query.into_iter().chain(gallery)));
     let mut notes: Vec<String> = compare(&train, "train", 3_997, 25_882).into_iter().chain(compare(&test, "test", 3_985, 26_830)).collect();
     if counts[1..] != [14_218, 12_612] {
@@ -64,7 +62,7 @@ mod tests {
         let (Parts::Given { train, test, .. }, roles, notes) = read(root.path()).unwrap() else { panic!("parts are given") };
         assert_eq!((train.samples.len(), test.classes), (1, vec!["id_00000007".to_owned()]));
         assert_eq!(test.samples[0].name, "img/WOMEN/Dresses/id_00000007/02_1_front.jpg");
-        assert_eq!(roles, Roles { query: vec![true, false], gallery: vec![false, true] });
+        assert_eq!(roles, Roles { query: vec![0], gallery: vec![1] });
         assert_eq!(notes.len(), 3);
 
         let problem = || read(root.path()).unwrap_err().to_string();

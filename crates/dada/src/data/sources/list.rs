@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::data::split::Parts;
-use crate::data::{Dataset, Picture, Pixels, Roles, Split};
+use crate::data::{Dataset, Picture, Pixels, Split};
 use crate::error::{Error, Result};
 use crate::formats::table::{at_line, csv_rows, read_text};
+use crate::roles::Roles;
 
 const COLUMNS: [&str; 5] = ["path", "label", "split", "is_query", "is_gallery"];
 
@@ -35,7 +36,8 @@ pub fn read(path: &Path) -> Result<(Parts, Option<Roles>)> {
     let part = |split: Split| {
         let rows: Vec<&Row> = rows.iter().filter(|row| !divided || row.split == Some(split)).collect();
         let picture = |row: &&Row| Picture { class: row.label.clone(), pixels: Pixels::File(root.join(&row.path)), name: row.path.clone() };
-        (Dataset::from_pictures(rows.iter().map(picture)), roles(&rows))
+        let roles = Roles::from_flags(rows.iter().map(|row| (row.is_query, row.is_gallery)));
+        (Dataset::from_pictures(rows.iter().map(picture)), roles)
     };
     let (test, roles) = part(Split::Test);
     if !divided {
@@ -44,12 +46,6 @@ pub fn read(path: &Path) -> Result<(Parts, Option<Roles>)> {
     let (train, validation) = (part(Split::Train).0, part(Split::Validation).0);
     let validation = Some(validation).filter(|validation| !validation.samples.is_empty());
     Ok((Parts::Given { train, validation, test }, roles))
-}
-
-fn roles(rows: &[&Row]) -> Option<Roles> {
-    let roles = Roles { query: rows.iter().map(|row| row.is_query).collect(), gallery: rows.iter().map(|row| row.is_gallery).collect() };
-    let all = roles.query.iter().chain(&roles.gallery).all(|&role| role);
-    (!all).then_some(roles)
 }
 
 /// The rows of a list, checked.
@@ -126,7 +122,7 @@ mod tests {
             list("path,label,split,is_query,is_gallery\na,1,train,,\nb,2,test,1,0\nc,2,test,false,true\nd,3,validation,0,0\n");
         let (Parts::Given { train, validation, test }, roles) = read(&path).unwrap() else { panic!("parts are given") };
         assert_eq!((train.samples.len(), validation.unwrap().samples.len(), test.samples.len()), (1, 1, 2));
-        assert_eq!(roles, Some(Roles { query: vec![true, false], gallery: vec![false, true] }));
+        assert_eq!(roles, Some(Roles { query: vec![0], gallery: vec![1] }));
     }
 
     #[test]

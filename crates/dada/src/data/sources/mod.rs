@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::fetch::offer;
 use crate::data::split::{DEFAULT_SHARE, HoldOut, Parts, divide, everything};
-use crate::data::{Dataset, Loaded, Roles};
+use crate::data::{Dataset, Loaded};
 use crate::error::{Error, Result};
+use crate::roles::Roles;
 
 /// Every data set that can be read. A new one is a file of its own, a line here and a line in `read`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,19 +191,18 @@ pub fn load(config: &DataConfig, seed: u64) -> Result<Loaded> {
 pub fn load_everything(config: &DataConfig) -> Result<(Dataset, Option<Roles>, Vec<String>)> {
     config.check()?;
     let (parts, roles, mut notes) = read(config)?;
-    let dataset = match parts {
-        Parts::Whole(dataset) => dataset,
+    let (dataset, roles) = match parts {
+        Parts::Whole(dataset) => (dataset, roles),
         Parts::Given { train, validation, test } if roles.is_some() && !test.samples.is_empty() => {
             let others = train.samples.len() + validation.map_or(0, |validation| validation.samples.len());
             notes.push(format!("Queries are searched in the gallery of the test part; its {others} other pictures are not measured."));
-            test
+            (test, roles)
         }
         Parts::Given { train, validation, test } => {
             let validation = validation.unwrap_or_default();
-            everything(crate::data::Splits { train, validation, test })
+            (everything(crate::data::Splits { train, validation, test }), None)
         }
     };
-    let roles = roles.filter(|roles| roles.query.len() == dataset.samples.len());
     Ok((dataset, roles, notes))
 }
 

@@ -1,57 +1,17 @@
-//! Distances between two clouds of points: how far samples and proxies are apart as wholes.
+//! Distances between two sets of points, such as samples and proxies: the gap between two domains.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::embeddings::Embeddings;
+use crate::evaluate::diagnostics::points::{PointSet, dot};
 
 /// Directions onto which [`sliced_wasserstein`] projects.
 const DIRECTIONS: usize = 64;
 
-/// Equally long rows.
-#[derive(Clone, Copy, Debug)]
-pub struct Cloud<'a> {
-    /// Row after row.
-    pub values: &'a [f32],
-    /// Length of a row.
-    pub dim: usize,
-}
-
-impl<'a> Cloud<'a> {
-    /// All embeddings.
-    pub fn of(embeddings: &'a Embeddings) -> Self {
-        Self { values: embeddings.values(), dim: embeddings.dim() }
-    }
-
-    /// How many rows there are.
-    pub fn rows(self) -> usize {
-        self.values.len() / self.dim
-    }
-
-    /// One row.
-    pub fn row(self, index: usize) -> &'a [f32] {
-        &self.values[index * self.dim..][..self.dim]
-    }
-}
-
-/// The inner product of two rows.
-pub fn dot(a: &[f32], b: &[f32]) -> f64 {
-    // Eight running sums keep the loop free of a chain of additions.
-    let mut sums = [0.0f32; 8];
-    let (heads, tails) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = heads.remainder().iter().zip(tails.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in heads.zip(tails) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    f64::from(sums.iter().sum::<f32>() + rest)
-}
-
-/// Maximum mean discrepancy of two clouds under a Gaussian kernel, whose width is the median distance of two points of both clouds together
+/// Maximum mean discrepancy of two sets under a Gaussian kernel, whose width is the median distance of two points of both sets together
 /// (Gretton et al., *A Kernel Two-Sample Test*, JMLR 2012; the biased estimate, a distance ≥ 0).
-pub fn mmd(a: Cloud, b: Cloud) -> f64 {
+pub fn mmd(a: PointSet, b: PointSet) -> f64 {
     let point = |index: usize| if index < a.rows() { a.row(index) } else { b.row(index - a.rows()) };
     let count = a.rows() + b.rows();
     let norms: Vec<f64> = (0..count).map(|index| dot(point(index), point(index))).collect();
@@ -69,10 +29,13 @@ pub fn mmd(a: Cloud, b: Cloud) -> f64 {
     for i in 0..count {
         for (j, square) in (0..i).zip(&mut pairs) {
             let kernel = (-square / width.max(f64::MIN_POSITIVE)).exp();
-            match (i < a.rows(), j < a.rows()) {
-                (true, true) => within_a += 2.0 * kernel,
-                (false, false) => within_b += 2.0 * kernel,
-                _ => between += kernel,
+            // j < i: where point i is of the first set, so is point j.
+            if i < a.rows() {
+                within_a += 2.0 * kernel;
+            } else if j < a.rows() {
+                between += kernel;
+            } else {
+                within_b += 2.0 * kernel;
             }
         }
     }
@@ -80,12 +43,12 @@ pub fn mmd(a: Cloud, b: Cloud) -> f64 {
     (within_a / (n * n) + within_b / (m * m) - 2.0 * between / (n * m)).max(0.0).sqrt()
 }
 
-/// Mean over random directions of the distance by which one cloud's projection has to be moved to become the other's (Bonneel et al.,
-/// *Sliced and Radon Wasserstein Barycenters*, 2015; order 1). The clouds have equally many rows.
-pub fn sliced_wasserstein(a: Cloud, b: Cloud, random: &mut ChaCha8Rng) -> f64 {
+/// Mean over random directions of the distance by which one set's projection has to be moved to become the other's (Bonneel et al.,
+/// *Sliced and Radon Wasserstein Barycenters*, 2015; order 1). The sets have equally many rows.
+pub fn sliced_wasserstein(a: PointSet, b: PointSet, random: &mut ChaCha8Rng) -> f64 {
     let distance = |direction: &[f32]| {
-        let projected = |cloud: Cloud| {
-            let mut values: Vec<f64> = (0..cloud.rows()).map(|row| dot(cloud.row(row), direction)).collect();
+        let projected = |set: PointSet| {
+            let mut values: Vec<f64> = (0..set.rows()).map(|row| dot(set.row(row), direction)).collect();
             values.sort_by(f64::total_cmp);
             values
         };
@@ -102,12 +65,12 @@ pub fn sliced_wasserstein(a: Cloud, b: Cloud, random: &mut ChaCha8Rng) -> f64 {
     sum / DIRECTIONS as f64
 }
 
-/// Share of points that a freshly trained linear classifier assigns to the right cloud, the mean of both clouds' shares; 0.5 where they
+/// Share of points that a freshly trained linear classifier assigns to the right set, the mean of both sets' shares; 0.5 where they
 /// cannot be told apart. `groups` numbers the class of each row: the classifier is trained on one half of the classes and asked about the
 /// other, and the other way round. The proxy A-distance (Ben-David et al., 2007) is 2 (2 accuracy - 1).
 ///
 /// Half of one for fewer than two classes.
-pub fn probe_accuracy(a: Cloud, b: Cloud, groups: [&[usize]; 2], random: &mut ChaCha8Rng) -> f64 {
+pub fn probe_accuracy(a: PointSet, b: PointSet, groups: [&[usize]; 2], random: &mut ChaCha8Rng) -> f64 {
     let mut classes: Vec<usize> = groups.concat();
     classes.sort_unstable();
     classes.dedup();
@@ -121,15 +84,15 @@ pub fn probe_accuracy(a: Cloud, b: Cloud, groups: [&[usize]; 2], random: &mut Ch
     for (place, &class) in classes.iter().enumerate() {
         half.insert(class, place % 2);
     }
-    let rows = |cloud: Cloud, groups: &[usize], wanted: usize| -> Vec<usize> {
-        (0..cloud.rows()).filter(|&row| half[&groups[row]] == wanted).collect()
+    let rows = |set: PointSet, groups: &[usize], wanted: usize| -> Vec<usize> {
+        (0..set.rows()).filter(|&row| half[&groups[row]] == wanted).collect()
     };
     let mut sum = 0.0;
     for trained in [0, 1] {
         let plane = separate((a, &rows(a, groups[0], trained)), (b, &rows(b, groups[1], trained)));
-        let share = |cloud: Cloud, groups: &[usize], sign: f64| {
-            let asked = rows(cloud, groups, 1 - trained);
-            let right = asked.iter().filter(|&&row| sign * plane.score(cloud.row(row)) > 0.0).count();
+        let share = |set: PointSet, groups: &[usize], sign: f64| {
+            let asked = rows(set, groups, 1 - trained);
+            let right = asked.iter().filter(|&&row| sign * plane.score(set.row(row)) > 0.0).count();
             right as f64 / asked.len().max(1) as f64
         };
         sum += (share(a, groups[0], 1.0) + share(b, groups[1], -1.0)) / 2.0;
@@ -148,8 +111,8 @@ impl Plane {
     }
 }
 
-/// Logistic regression by gradient descent; both clouds weigh the same.
-fn separate(a: (Cloud, &[usize]), b: (Cloud, &[usize])) -> Plane {
+/// Logistic regression by gradient descent; both sets weigh the same.
+fn separate(a: (PointSet, &[usize]), b: (PointSet, &[usize])) -> Plane {
     const STEPS: usize = 200;
     const RATE: f64 = 4.0;
     const DECAY: f64 = 1e-3;
@@ -158,9 +121,9 @@ fn separate(a: (Cloud, &[usize]), b: (Cloud, &[usize])) -> Plane {
     for _ in 0..STEPS {
         let mut gradient = vec![0.0f32; dim];
         let mut shift = 0.0;
-        for ((cloud, rows), target) in [(a, 1.0), (b, 0.0)] {
+        for ((set, rows), target) in [(a, 1.0), (b, 0.0)] {
             for &row in rows {
-                let values = cloud.row(row);
+                let values = set.row(row);
                 let error = (1.0 / (1.0 + (-plane.score(values)).exp()) - target) / (2 * rows.len()) as f64;
                 shift += error;
                 gradient.iter_mut().zip(values).for_each(|(sum, value)| *sum += error as f32 * value);
@@ -188,8 +151,8 @@ mod tests {
             .collect()
     }
 
-    fn cloud(values: &[f32]) -> Cloud<'_> {
-        Cloud { values, dim: 4 }
+    fn set(values: &[f32]) -> PointSet<'_> {
+        PointSet { values, dim: 4 }
     }
 
     #[test]
@@ -198,8 +161,8 @@ mod tests {
         let groups: Vec<usize> = (0..200).map(|row| row / 5).collect();
         let measured = |b: &[f32]| {
             let mut random = generator(3, Purpose::Probe, 0, 0, 0);
-            let accuracy = probe_accuracy(cloud(&a), cloud(b), [&groups, &groups], &mut random);
-            [mmd(cloud(&a), cloud(b)), sliced_wasserstein(cloud(&a), cloud(b), &mut random), accuracy]
+            let accuracy = probe_accuracy(set(&a), set(b), [&groups, &groups], &mut random);
+            [mmd(set(&a), set(b)), sliced_wasserstein(set(&a), set(b), &mut random), accuracy]
         };
         let same = measured(&a);
         assert!(same[0] < 1e-6 && same[1] < 1e-6 && (same[2] - 0.5).abs() < 0.1, "{same:?}");
@@ -218,10 +181,10 @@ mod tests {
         let width = 4.0; // the fourth of 1 1 1 4 4 9
         let sign = |index: usize| if index < 2 { 0.5 } else { -0.5 };
         let expected: f64 = (0..4).flat_map(|i| (0..4).map(move |j| sign(i) * sign(j) * (-squares[i][j] / width).exp())).sum();
-        assert!((mmd(cloud(&a), cloud(&b)) - expected.sqrt()).abs() < 1e-12);
+        assert!((mmd(set(&a), set(&b)) - expected.sqrt()).abs() < 1e-12);
         // Every projection is moved by 2 |cos| of its direction.
         let mut random = generator(5, Purpose::Probe, 0, 0, 0);
-        let moved = sliced_wasserstein(cloud(&a), cloud(&b), &mut random);
+        let moved = sliced_wasserstein(set(&a), set(&b), &mut random);
         assert!((0.5..1.2).contains(&moved), "{moved}: 2 times the mean of |cos| in four dimensions, 0.42");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::report::widgets::{at, decimal, escape};
+use crate::report::widgets::figure::at;
+use crate::report::widgets::html::{decimal, escape};
 
 /// How numbers are spread along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +67,10 @@ impl Placed {
             if found[0] > found[1] { [0.0, 1.0] } else { found }
         });
         let scale = if low > 0.0 { axis.scale } else { Scale::Linear };
-        let (low, high) = match (low < high, scale) {
-            (true, _) => (low, high),
-            (false, Scale::Logarithmic) => (low / 2.0, low * 2.0),
-            (false, Scale::Linear) => (low - 0.5, low + 0.5),
+        let (low, high) = match scale {
+            _ if low < high => (low, high),
+            Scale::Logarithmic => (low / 2.0, low * 2.0),
+            Scale::Linear => (low - 0.5, low + 0.5),
         };
         Self { scale, low, high, from, to }
     }

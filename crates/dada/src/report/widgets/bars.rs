@@ -1,6 +1,6 @@
 //! Horizontal bars for named shares: classes, from the worst to the best.
 
-use crate::report::widgets::{Html, decimal, escape};
+use crate::report::widgets::html::{Html, decimal, escape};
 
 /// A named share.
 #[derive(Clone, Debug)]

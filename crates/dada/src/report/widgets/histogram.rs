@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::report::widgets::axis::{Axis, Placed, horizontal, vertical};
-use crate::report::widgets::{Html, at, count, decimal, escape, figure, legend, series};
+use crate::report::widgets::figure::{at, figure, legend, series};
+use crate::report::widgets::html::{Html, count, decimal, escape};
 
 const SIZE: [f64; 2] = [640.0, 284.0];
 const LEFT: f64 = 52.0;

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::report::widgets::axis::{Axis, Placed, horizontal};
-use crate::report::widgets::{Html, at, decimal, escape, figure};
+use crate::report::widgets::figure::{at, figure};
+use crate::report::widgets::html::{Html, decimal, escape};
 
 const WIDTH: f64 = 640.0;
 const LEFT: f64 = 190.0;

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::report::widgets::axis::{Axis, Placed, horizontal, precise, short, vertical};
-use crate::report::widgets::{Html, at, escape, figure, legend, series};
+use crate::report::widgets::figure::{at, figure, legend, series};
+use crate::report::widgets::html::{Html, escape};
 
 const SIZE: [f64; 2] = [640.0, 316.0];
 const LEFT: f64 = 60.0;

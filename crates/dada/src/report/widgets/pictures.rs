@@ -3,7 +3,7 @@
 use image::codecs::jpeg::JpegEncoder;
 use image::{RgbImage, imageops};
 
-use crate::report::widgets::{Html, escape};
+use crate::report::widgets::html::{Html, escape};
 
 /// Sides of a thumbnail at most, in pixels; it is shown at two thirds of that, sharp on dense screens.
 const SIDE: u32 = 144;
@@ -56,9 +56,10 @@ impl Thumbnail {
     pub fn new(picture: &RgbImage, caption: &str) -> Self {
         let longer = picture.width().max(picture.height()).max(1);
         let scaled = |length: u32| (u64::from(length) * u64::from(SIDE) / u64::from(longer)).clamp(1, u64::from(SIDE)) as u32;
-        let small = match longer > SIDE {
-            true => imageops::resize(picture, scaled(picture.width()), scaled(picture.height()), imageops::FilterType::CatmullRom),
-            false => picture.clone(),
+        let small = if longer > SIDE {
+            imageops::resize(picture, scaled(picture.width()), scaled(picture.height()), imageops::FilterType::CatmullRom)
+        } else {
+            picture.clone()
         };
         let mut bytes = Vec::new();
         let encoded = JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(&small);

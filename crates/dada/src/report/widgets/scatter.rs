@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::report::widgets::{Html, at, count, escape, figure};
+use crate::report::widgets::figure::{at, figure};
+use crate::report::widgets::html::{Html, count, escape};
 
 const SIDE: f64 = 640.0;
 const MARGIN: f64 = 14.0;

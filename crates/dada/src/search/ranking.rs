@@ -230,7 +230,7 @@ impl Search<'_> {
         tallies.par_iter().for_each(|tally| lock(tally).seal());
         self.each_tile(&tiles, done, total, |tile, (a, b)| {
             let positions = self.gallery.panels.positions(b);
-            let mut columns = Tally::deaf(&self.gallery.order[positions.clone()], &self.gallery.labels[positions.clone()]);
+            let mut columns = Tally::of_items(&self.gallery.order[positions.clone()], &self.gallery.labels[positions.clone()]);
             if self.same && a == b {
                 // Less than any similarity: nobody comes before anything else.
                 (0..positions.len()).for_each(|own| tile[own * SIDE + own] = f32::NEG_INFINITY);

@@ -5,6 +5,7 @@
 
 use rand::RngExt;
 use rayon::prelude::*;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::error::{Error, Result};
 use crate::random::{Purpose, generator};
@@ -68,30 +69,8 @@ fn differences(first: &[f64], second: &[f64]) -> Result<Vec<f64>> {
 
 /// The 97.5 % point of Student's t with `freedom` degrees of freedom (at least 1).
 fn student_quantile(freedom: usize) -> f64 {
-    // 12.71 for one degree of freedom, falling from there.
-    let (mut low, mut high) = (0.0, 13.0);
-    for _ in 0..60 {
-        let middle = (low + high) / 2.0;
-        if student_within(middle, freedom) < 0.95 { low = middle } else { high = middle }
-    }
-    (low + high) / 2.0
-}
-
-/// The probability that Student's t lies within ±t: Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.3 and 26.7.4.
-fn student_within(t: f64, freedom: usize) -> f64 {
-    let angle = (t / (freedom as f64).sqrt()).atan();
-    let (sine, cosine) = angle.sin_cos();
-    let odd = freedom % 2 == 1;
-    let mut term = if odd { cosine } else { 1.0 };
-    let mut sum = 0.0;
-    // Exponents of the cosine up to freedom - 2.
-    let mut exponent = usize::from(odd);
-    while exponent + 2 <= freedom {
-        sum += term;
-        term *= cosine * cosine * (exponent + 1) as f64 / (exponent + 2) as f64;
-        exponent += 2;
-    }
-    if odd { std::f64::consts::FRAC_2_PI * (angle + sine * sum) } else { sine * sum }
+    let student = StudentsT::new(0.0, 1.0, freedom as f64).expect("a positive number of degrees of freedom is allowed");
+    student.inverse_cdf(0.975)
 }
 
 /// How to resample.
