@@ -41,10 +41,9 @@ fn sampled(task: &Task, seed: u64, pairs: usize) -> Similarities {
         drawn.sort_unstable();
         queries = drawn.into_iter().map(|query| queries[query]).collect();
     }
-    let panels = |rows: &[usize]| Panels::new(task.embeddings(), &rows.iter().map(|&row| row as u32).collect::<Vec<_>>());
-    let (left, right) = (panels(&queries), panels(&gallery));
-    let count = |(tile, mut sums): (Vec<f32>, [Vec<u64>; 2]), a: usize| {
-        let mut tile = tile;
+    let [left, right] =
+        [&queries, &gallery].map(|rows| Panels::new(task.embeddings(), &rows.iter().map(|&row| row as u32).collect::<Vec<_>>()));
+    let count = |(mut tile, mut sums): (Vec<f32>, Histograms), a: usize| {
         for b in 0..right.count() {
             panels::multiply(&left, a, &right, b, &mut tile);
             for (&query, values) in queries[left.positions(a)].iter().zip(tile.chunks_exact(SIDE)) {
@@ -58,14 +57,23 @@ fn sampled(task: &Task, seed: u64, pairs: usize) -> Similarities {
         }
         (tile, sums)
     };
-    let empty = || [vec![0; BINS], vec![0; BINS]];
-    let add = |mut sums: [Vec<u64>; 2], more: [Vec<u64>; 2]| {
-        sums.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(sum, more)| *sum += more);
-        sums
-    };
-    let panels = (0..left.count()).into_par_iter();
-    let [same, other] = panels.fold(|| (panels::tile(), empty()), count).map(|(_, sums)| sums).reduce(empty, add);
+    let counted = (0..left.count()).into_par_iter().fold(|| (panels::tile(), empty()), count);
+    let [same, other] = counted.map(|(_, sums)| sums).reduce(empty, add);
     Similarities { same, other, queries: queries.len(), of }
+}
+
+/// Pairs in each bin: those of one class, those of different classes.
+type Histograms = [Vec<u64>; 2];
+
+fn empty() -> Histograms {
+    [vec![0; BINS], vec![0; BINS]]
+}
+
+fn add(mut sums: Histograms, more: Histograms) -> Histograms {
+    for (sum, more) in sums.iter_mut().flatten().zip(more.iter().flatten()) {
+        *sum += more;
+    }
+    sums
 }
 
 fn bin(cosine: f32) -> usize {

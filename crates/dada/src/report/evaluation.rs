@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::evaluate::curve::{Curve, retrieval_and_curve};
 use crate::evaluate::intervals::{Bootstrap, Interval};
 use crate::evaluate::map::{POINTS, pca, sample_classes, t_sne};
-use crate::evaluate::retrieval::Retrieval;
+use crate::evaluate::retrieval::{Means, QueryScore, Retrieval};
 use crate::evaluate::similarity::{BINS, Similarities, similarities};
 use crate::evaluate::task::Task;
 use crate::progress::Progress;
@@ -19,6 +19,7 @@ use crate::report::widgets::{
     Axis, Bar, Counts, Html, Line, Lines, Mark, Page, Point, Shape, Thumbnail, Tile, bars, beside, count, decimal, details, histogram,
     lines, scatter, strip, switch, table, tiles,
 };
+use crate::search::Neighbour;
 
 /// Queries whose neighbours are shown: the worst, and as many drawn by chance.
 const SHOWN: usize = 12;
@@ -153,33 +154,34 @@ fn similarity(found: &Similarities) -> Vec<Html> {
 }
 
 fn classes(retrieval: &Retrieval, subject: &Subject) -> Vec<Html> {
-    let total = retrieval.classes.len();
-    let chart = |title: &str, value: &dyn Fn(&crate::evaluate::retrieval::Means) -> f64| {
-        let mut rows: Vec<Bar> = retrieval
-            .classes
-            .iter()
-            .map(|class| Bar {
-                name: class_name(subject, class.label).to_owned(),
-                value: value(&class.means),
-                note: format!("{} queries", count(class.queries)),
-            })
-            .collect();
-        rows.sort_by(|a, b| a.value.total_cmp(&b.value));
-        let mut bins = vec![0; 20];
-        rows.iter().for_each(|row| bins[((row.value * 20.0) as usize).min(19)] += 1);
-        let spread = histogram(&format!("Classes by {title}"), title, "classes", &[Counts { name: title.to_owned(), bins }], [0.0, 1.0]);
-        let caption = if total > BARS {
-            format!("{title}, the lowest {BARS} of {} classes", count(total))
-        } else {
-            format!("{title} of each class, lowest first")
-        };
-        rows.truncate(BARS);
-        let list = bars(&caption, &rows);
-        if total >= MANY { Html::from_iter([list, spread]) } else { list }
-    };
-    let by_map = chart("map@r", &|means| means.map_at_r);
-    let by_recall = chart("precision@1", &|means| means.precision_at_1);
+    let by_map = class_chart("map@r", retrieval, subject, |means| means.map_at_r);
+    let by_recall = class_chart("precision@1", retrieval, subject, |means| means.precision_at_1);
     vec![switch("classes", &[("map@r", by_map), ("precision@1", by_recall)])]
+}
+
+/// A bar for each class, the lowest first; of many classes also how they are spread.
+fn class_chart(metric: &str, retrieval: &Retrieval, subject: &Subject, value: fn(&Means) -> f64) -> Html {
+    let mut rows = Vec::new();
+    let mut bins = vec![0; 20];
+    for class in &retrieval.classes {
+        let value = value(&class.means);
+        bins[((value * 20.0) as usize).min(19)] += 1;
+        rows.push(Bar { name: class_name(subject, class.label).to_owned(), value, note: format!("{} queries", count(class.queries)) });
+    }
+    rows.sort_by(|a, b| a.value.total_cmp(&b.value));
+    let total = rows.len();
+    let caption = if total > BARS {
+        format!("{metric}, the lowest {BARS} of {} classes", count(total))
+    } else {
+        format!("{metric} of each class, lowest first")
+    };
+    rows.truncate(BARS);
+    let list = bars(&caption, &rows);
+    if total < MANY {
+        return list;
+    }
+    let counts = Counts { name: metric.to_owned(), bins };
+    Html::from_iter([list, histogram(&format!("Classes by {metric}"), metric, "classes", &[counts], [0.0, 1.0])])
 }
 
 fn class_name<'a>(subject: &Subject<'a>, label: usize) -> &'a str {
@@ -203,46 +205,62 @@ fn examples(task: &Task, retrieval: &Retrieval, seed: u64) -> [Vec<usize>; 2] {
     [order, drawn].map(one_of_each)
 }
 
+/// Queries with what was found for them: as pictures where there are any, by name otherwise.
 fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], subject: &Subject, about: &str) -> Result<Vec<Html>> {
     let all = task.queries();
     let rows: Vec<usize> = numbers.iter().map(|&query| all[query]).collect();
     let found = task.nearest(&rows, NEIGHBOURS)?;
-    let right = |query: usize, item: usize| task.labels()[query] == task.labels()[item];
-    let class = |row: usize| class_name(subject, task.labels()[row]);
+    let mut examples = Vec::new();
+    for ((&query, row), found) in numbers.iter().zip(rows).zip(found) {
+        examples.push(Example { row, score: retrieval.queries[query], found });
+    }
     let Some(picture) = subject.pictures else {
-        let name = |row: usize| {
-            if class(row) == subject.names[row] { class(row).to_owned() } else { format!("{} ({})", class(row), subject.names[row]) }
-        };
-        let lines: Vec<Vec<String>> = numbers
-            .iter()
-            .zip(&rows)
-            .zip(&found)
-            .map(|((&query, &row), found)| {
-                let score = &retrieval.queries[query];
-                let nearest = found
-                    .first()
-                    .map_or_else(String::new, |item| format!("{}, cosine {}", name(item.index), decimal(item.similarity.into(), 3)));
-                vec![name(row), decimal(score.average_precision_at_r, 3), count(score.first_hit), nearest]
-            })
-            .collect();
-        return Ok(vec![Html::note(about), table(&["query", "map@r", "first hit at rank", "nearest"], &lines)]);
+        let rows: Vec<Vec<String>> = examples.iter().map(|example| example.in_words(task, subject)).collect();
+        return Ok(vec![Html::note(about), table(&["query", "map@r", "first hit at rank", "nearest"], &rows)]);
     };
-    let thumbnail = |row: usize, caption: &str| {
-        let made = picture(row).map_or_else(|_| Thumbnail::missing(caption), |picture| Thumbnail::new(&picture, caption));
-        made.named(&format!("{}: {}", class(row), subject.names[row]))
-    };
-    let strips = numbers.iter().zip(&rows).zip(&found).map(|((&query, &row), found)| {
-        let score = &retrieval.queries[query];
-        let caption = format!("{}: first hit at rank {}", class(row), count(score.first_hit));
-        let items = found.iter().map(|item| {
-            let mark = if right(row, item.index) { Mark::Right } else { Mark::Wrong };
-            (mark, thumbnail(item.index, &format!("{} {}", decimal(item.similarity.into(), 2), class(item.index))))
-        });
-        strip(&[(Mark::Query, thumbnail(row, &caption))].into_iter().chain(items).collect::<Vec<_>>())
-    });
     let about =
         format!("{about} The query has a grey frame; what was found is framed green where it is right and broken red where it is wrong.");
+    let strips = examples.iter().map(|example| example.in_pictures(task, subject, picture));
     Ok([Html::note(&about)].into_iter().chain(strips).collect())
+}
+
+/// A query's row, its scores, and the items nearest to it.
+struct Example {
+    row: usize,
+    score: QueryScore,
+    found: Vec<Neighbour>,
+}
+
+impl Example {
+    fn in_words(&self, task: &Task, subject: &Subject) -> Vec<String> {
+        let nearest = self.found.first().map_or_else(String::new, |item| {
+            format!("{}, cosine {}", row_name(task, subject, item.index), decimal(item.similarity.into(), 3))
+        });
+        let map_at_r = decimal(self.score.average_precision_at_r, 3);
+        vec![row_name(task, subject, self.row), map_at_r, count(self.score.first_hit), nearest]
+    }
+
+    fn in_pictures(&self, task: &Task, subject: &Subject, picture: Pictures) -> Html {
+        let labels = task.labels();
+        let thumbnail = |row: usize, caption: &str| {
+            let made = picture(row).map_or_else(|_| Thumbnail::missing(caption), |picture| Thumbnail::new(&picture, caption));
+            made.named(&format!("{}: {}", class_name(subject, labels[row]), subject.names[row]))
+        };
+        let caption = format!("{}: first hit at rank {}", class_name(subject, labels[self.row]), count(self.score.first_hit));
+        let mut pictures = vec![(Mark::Query, thumbnail(self.row, &caption))];
+        for item in &self.found {
+            let mark = if labels[item.index] == labels[self.row] { Mark::Right } else { Mark::Wrong };
+            let caption = format!("{} {}", decimal(item.similarity.into(), 2), class_name(subject, labels[item.index]));
+            pictures.push((mark, thumbnail(item.index, &caption)));
+        }
+        strip(&pictures)
+    }
+}
+
+/// The class of a row, and what the row is called where that says more.
+fn row_name(task: &Task, subject: &Subject, row: usize) -> String {
+    let (class, name) = (class_name(subject, task.labels()[row]), &subject.names[row]);
+    if class == name { class.to_owned() } else { format!("{class} ({name})") }
 }
 
 fn maps(task: &Task, subject: &Subject) -> Result<Vec<Html>> {
