@@ -39,21 +39,6 @@ mod tests {
 
     use super::*;
 
-    /// The words of a command as a shell takes them, without its comment.
-    fn words(command: &str) -> Vec<String> {
-        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-        for character in command.chars().chain([' ']) {
-            match character {
-                '\'' | '"' if quote.is_none() => (quote, word) = (Some(character), Some(word.unwrap_or_default())),
-                _ if quote == Some(character) => quote = None,
-                '#' if word.is_none() => break,
-                ' ' if quote.is_none() => words.extend(word.take()),
-                _ => word.get_or_insert_default().push(character),
-            }
-        }
-        words
-    }
-
     #[test]
     fn every_command_in_the_documentation_is_one() {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
@@ -64,9 +49,13 @@ mod tests {
             let text = fs::read_to_string(&page).unwrap();
             let spans = text.split('`').skip(1).step_by(2).filter(|span| !span.contains('\n'));
             let commands = text.lines().chain(spans).filter(|line| line.starts_with("dada ") && !line.contains('…'));
-            // Two words are the name of a command.
-            for command in commands.filter(|line| words(line).len() > 2) {
-                let parsed = Arguments::try_parse_from(words(command));
+            for command in commands {
+                let words = shlex::split(command).unwrap_or_else(|| panic!("{}: {command}", page.display()));
+                if words.len() <= 2 {
+                    // The name of a command alone.
+                    continue;
+                }
+                let parsed = Arguments::try_parse_from(words);
                 assert!(parsed.is_ok(), "{}: {command}: {}", page.display(), parsed.err().unwrap());
                 tried += 1;
             }

@@ -1,20 +1,16 @@
 //! `dada audit`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use dada::data::pictures::decode::{MAX_FILE_BYTES, read_bounded};
-use dada::data::{DataConfig, Dataset, Pixels, sources};
+use dada::data::DataConfig;
 use dada::device::DeviceKind;
-use dada::embeddings::Embeddings;
-use dada::evaluate::Task;
-use dada::evaluate::audit::{Audit, AuditedSplit, K, Leakage, SplitAudit, audit};
-use dada::formats::{dump, labels};
+use dada::evaluate::audit::{Audit, K, Leakage, SplitAudit};
+use dada::measure::audit::{AuditInput, LabelledVectors, audit};
 
-use super::evaluate::measured::{embedded, no_run, run_data};
+use super::progress::StageBar;
 
 /// What `dada audit` is told.
 #[derive(Args)]
@@ -42,16 +38,6 @@ pub struct Arguments {
     json: bool,
 }
 
-/// A part with what it refers to.
-struct Owned {
-    name: String,
-    task: Task,
-    classes: Vec<String>,
-    names: Vec<String>,
-    norms: Option<Vec<f64>>,
-    contents: Option<Vec<u64>>,
-}
-
 /// Audits. Exit code 1 says that two splits share something.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !(-1.0..=1.0).contains(&arguments.threshold) {
@@ -60,94 +46,29 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.k.contains(&0) {
         bail!("--k has 0, expected at least 1");
     }
-    let parts = parts(arguments)?;
-    let views: Vec<AuditedSplit> = parts
-        .iter()
-        .map(|part| AuditedSplit {
-            name: &part.name,
-            task: &part.task,
-            classes: &part.classes,
-            names: &part.names,
-            norms: part.norms.as_deref(),
-            contents: part.contents.as_deref(),
-        })
-        .collect();
-    let report = audit(&views, &arguments.k, arguments.threshold)?;
-    match arguments.json {
-        true => println!("{}", serde_json::to_string_pretty(&report)?),
-        false => show(&report),
+    let bar = StageBar::default();
+    let report = audit(&input(arguments)?, &arguments.k, arguments.threshold, &|message| bar.show(message))?;
+    drop(bar);
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        show(&report);
     }
     Ok(if report.leakages.iter().all(Leakage::is_clean) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn parts(arguments: &Arguments) -> Result<Vec<Owned>> {
-    if !arguments.embeddings.is_empty() {
-        let given = arguments.labels.len();
-        if given > 0 && given != arguments.embeddings.len() {
-            bail!("found {given} files of labels, expected {}, one for each file of embeddings", arguments.embeddings.len());
-        }
-        let dumps = arguments.embeddings.iter().enumerate();
-        return dumps.map(|(at, path)| dump(path, arguments.labels.get(at).map(PathBuf::as_path))).collect();
+fn input(arguments: &Arguments) -> Result<AuditInput> {
+    if arguments.embeddings.is_empty() {
+        let folder = arguments.model.clone().context("name a run folder or model directory, or --embeddings")?;
+        return Ok(AuditInput::Model { folder, data: arguments.data.clone(), device: DeviceKind::default() });
     }
-    let folder = arguments.model.as_deref().context("name a run folder or model directory, or --embeddings")?;
-    let datasets = match &arguments.data {
-        Some(config) => {
-            let (dataset, _, notes) = sources::load_everything(config)?;
-            notes.iter().for_each(|note| eprintln!("{note}"));
-            vec![("all", dataset)]
-        }
-        None => {
-            let loaded = run_data(folder)?.with_context(|| no_run(folder))?;
-            let splits = loaded.splits;
-            vec![("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
-        }
-    };
-    datasets.into_iter().filter(|(_, dataset)| !dataset.samples.is_empty()).map(|(name, dataset)| pictures(name, dataset, folder)).collect()
-}
-
-fn dump(path: &Path, given: Option<&Path>) -> Result<Owned> {
-    let found = match given {
-        None => dump::read(path)?,
-        Some(given) => {
-            let (values, [rows, dim]) = dump::read_vectors(path)?;
-            let (classes, labels) = labels::number_classes(labels::read_labels(given)?);
-            dump::Features { values, dim, labels, classes, names: (0..rows).map(|row| row.to_string()).collect(), roles: None }
-        }
-    };
-    let norm = |row: &[f32]| row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-    let norms = found.values.chunks_exact(found.dim.max(1)).map(norm).collect();
-    let rows = found.names.len();
-    Ok(Owned {
-        name: path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned()),
-        task: Task::new(Embeddings::new(found.values, rows, found.dim)?, found.labels, None).with_context(|| path.display().to_string())?,
-        classes: found.classes,
-        names: found.names,
-        norms: Some(norms),
-        contents: None,
-    })
-}
-
-fn pictures(name: &str, dataset: Dataset, folder: &Path) -> Result<Owned> {
-    let dataset = Arc::new(dataset);
-    let contents = dataset.samples.iter().map(|sample| content(&sample.pixels)).collect::<Result<_>>()?;
-    Ok(Owned {
-        name: name.to_owned(),
-        // The encoder's last step scales to length 1: there are no other lengths to report.
-        task: Task::new(embedded(folder, &dataset, DeviceKind::default())?, dataset.labels(), None)?,
-        classes: dataset.classes.clone(),
-        names: dataset.samples.iter().map(|sample| sample.name.clone()).collect(),
-        norms: None,
-        contents: Some(contents),
-    })
-}
-
-fn content(pixels: &Pixels) -> Result<u64> {
-    let hash = match pixels {
-        Pixels::Turned(pixels, _) => return content(pixels),
-        Pixels::File(path) => blake3::hash(&read_bounded(path, MAX_FILE_BYTES)?),
-        Pixels::Memory(picture) => blake3::hash(picture.as_raw()),
-    };
-    Ok(u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight of thirty-two bytes")))
+    let (given, files) = (arguments.labels.len(), arguments.embeddings.len());
+    if given > 0 && given != files {
+        bail!("found {given} files of labels, expected {files}, one for each file of embeddings");
+    }
+    let mut labels = arguments.labels.iter().cloned();
+    let labelled = |path: &PathBuf| LabelledVectors { embeddings: path.clone(), labels: labels.next() };
+    Ok(AuditInput::Vectors(arguments.embeddings.iter().map(labelled).collect()))
 }
 
 fn show(report: &Audit) {

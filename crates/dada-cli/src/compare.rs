@@ -1,20 +1,15 @@
 //! `dada compare`
 
-use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use dada::compare::grid::{self, Arm};
-use dada::compare::preset::Preset;
-use dada::compare::run::{self, Run};
-use dada::compare::table;
-use dada::config::{self, EMOJI};
-use dada::report::comparison;
-use dada::train;
+use dada::compare::{Compared, Comparison, Preset, Update, Variants, grid, table};
+use dada::train::metric_names;
 
+use super::configuration::{base_layer, name};
 use super::interrupt::{self, INTERRUPTED};
 
 /// What `dada compare` is told.
@@ -55,93 +50,91 @@ pub struct Arguments {
 
 /// Compares.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let base = match &arguments.config {
-        Some(path) => config::read_layer(path)?,
-        None => toml::from_str(EMOJI).context("the embedded configuration")?,
-    };
-    let mut arms = match arguments.preset {
-        Some(preset) => preset.arms(&grid::resolve(&base, &arguments.settings)?.loss),
-        None if arguments.arm.is_empty() => grid::arms(&arguments.vary)?,
-        None => grid::named(&arguments.arm)?,
-    };
-    let is_weight = |setting: &String| setting.starts_with("loss.weight");
-    if arguments.preset.is_some() && arguments.settings.iter().any(is_weight) {
-        // Of a preset's losses each has a weight of its own, unless one is given for all.
-        arms.iter_mut().for_each(|arm| arm.settings.retain(|setting| !is_weight(setting)));
-    }
-    let out = arguments.out.clone().unwrap_or_else(|| default_folder(arguments));
-    let seeds = grid::seeds(&arguments.seeds)?;
-    if arguments.folds.is_some_and(|folds| folds < 2) {
-        bail!("--folds is {}, expected at least 2", arguments.folds.unwrap_or_default());
-    }
-    if arguments.jobs == 0 {
-        bail!("--jobs is 0, expected at least 1");
-    }
-    let settings = |arm: &Arm, seed| grid::settings(&arguments.settings, arm, seed, arguments.folds);
-    grid::check_settings(arguments.settings.iter().chain(arms.iter().flat_map(|arm| &arm.settings)), arguments.folds)?;
-    let (arms, left_out) = grid::distinct(arms, arguments.preset.is_some(), |arm| grid::resolve(&base, &settings(arm, seeds[0])))?;
-    left_out.iter().for_each(|told| eprintln!("{told}"));
-    let folder = |arm: &Arm| run::folder(&out, arm, seeds[0]);
-    if let Some((_, arm)) = arms.iter().enumerate().find(|(at, arm)| arms[..*at].iter().any(|other| folder(other) == folder(arm))) {
-        bail!("arm {:?} would have the folder of an earlier one, {}: choose another name", arm.title(), folder(arm).display());
-    }
-    let known = train::metric_names();
-    if let Some(unknown) = arguments.metrics.iter().find(|metric| !known.contains(metric)) {
-        bail!("--metrics has {unknown:?}, expected some of {}", known.join(", "));
-    }
-
+    let comparison = comparison(arguments)?;
     // An interrupted run stops by itself, with a checkpoint; only then does this program.
     let stop = interrupt::listen()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-    // Seed by seed, so that a comparison that is cut short has whole pairs.
-    let wanted: Vec<(u64, usize)> = seeds.iter().flat_map(|&seed| (0..arms.len()).map(move |arm| (seed, arm))).collect();
-    let threads = run::threads_each(arguments.jobs);
-    let make = |number: usize, &(seed, arm): &(u64, usize)| -> Result<Run> {
-        let (index, arm) = (arm, &arms[arm]);
-        eprintln!("{}/{}  {}  seed {seed}", number + 1, wanted.len(), arm.title());
-        let folder = run::folder(&out, arm, seed);
-        let config = grid::resolve(&base, &settings(arm, seed))?;
-        let metrics = run::make(&program, &config, threads, &folder)?;
-        let run = Run { arm: index, seed, folder, metrics, on_fold: arguments.folds.is_some() };
-        let shown = arguments.metrics.iter().filter_map(|name| run.figures().get(name).map(|value| format!("{name} {value:.4}")));
-        eprintln!("    {}  seed {seed}  {}  {:.1} s", arm.title(), shown.collect::<Vec<_>>().join("  "), run.metrics.seconds);
-        Ok(run)
+    let train = |config: &Path, folder: &Path| {
+        let mut command = Command::new(&program);
+        command.arg("train").arg(config).arg("--out").arg(folder).arg("--resume");
+        command
     };
-    let made = run::at_once(arguments.jobs, &wanted, &stop, make);
-    if stop.load(Ordering::Relaxed) {
-        eprintln!("stopped; the same command goes on");
-        return Ok(ExitCode::from(INTERRUPTED));
+    match comparison.run(&train, &stop, &|update| show(update, &arguments.metrics))? {
+        Some(compared) => {
+            summarise(&compared, comparison.seeds.len());
+            Ok(ExitCode::SUCCESS)
+        }
+        None => {
+            eprintln!("stopped; the same command goes on");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
     }
-    let mut runs = made?;
-    runs.sort_by_key(|run| run.arm);
+}
 
-    let rows = table::rows(&arms, &runs, &arguments.metrics)?;
-    let made = format!("dada {}", std::env::args().skip(1).map(quoted).collect::<Vec<_>>().join(" "));
-    table::write(&out, &format!("`{made}`"), &rows, &arms, &runs)?;
-    comparison::page(&made, &rows, &arms, &runs)?.write(&out.join("comparison.html"))?;
-    println!("\n{}", table::markdown(&rows));
-    println!(
-        "measured {}; seeds: {}; ± is the standard deviation over them, a difference is from {} on the same seed and classes",
-        table::measured(&runs),
-        seeds.len(),
-        grid::compared_with(&arms)
-    );
-    println!("{}", out.join("comparison.html").display());
-    Ok(ExitCode::SUCCESS)
+fn comparison(arguments: &Arguments) -> Result<Comparison> {
+    if let Some(folds) = arguments.folds.filter(|&folds| folds < 2) {
+        bail!("--folds is {folds}, expected at least 2");
+    }
+    let Some(jobs) = NonZeroUsize::new(arguments.jobs) else {
+        bail!("--jobs is 0, expected at least 1");
+    };
+    let comparison = Comparison {
+        base: base_layer(arguments.config.as_deref())?,
+        variants: match arguments.preset {
+            Some(preset) => Variants::Preset(preset),
+            None if arguments.arm.is_empty() => Variants::Vary(arguments.vary.clone()),
+            None => Variants::Named(arguments.arm.clone()),
+        },
+        settings: arguments.settings.clone(),
+        seeds: grid::seeds(&arguments.seeds)?,
+        folds: arguments.folds.and_then(NonZeroUsize::new),
+        jobs,
+        metrics: arguments.metrics.clone(),
+        out: arguments.out.clone().unwrap_or_else(|| default_folder(arguments)),
+        command: format!("dada {}", std::env::args().skip(1).map(quoted).collect::<Vec<_>>().join(" ")),
+    };
+    if let Some(unknown) = comparison.unknown_metric() {
+        bail!("--metrics has {unknown:?}, expected some of {}", metric_names().join(", "));
+    }
+    Ok(comparison)
 }
 
 /// `runs/compare-NAME` and the preset's name, the same whenever the command is: it goes on with what is there.
 fn default_folder(arguments: &Arguments) -> PathBuf {
-    let stem = arguments.config.as_deref().and_then(Path::file_stem).map_or("emoji".into(), |stem| stem.to_string_lossy());
     let preset = arguments.preset.map_or(String::new(), |preset| format!("-{}", preset.name()));
-    PathBuf::from("runs").join(format!("compare-{stem}{preset}"))
+    PathBuf::from("runs").join(format!("compare-{}{preset}", name(arguments.config.as_deref())))
+}
+
+fn show(update: Update, metrics: &[String]) {
+    match update {
+        Update::LeftOut(sentence) => eprintln!("{sentence}"),
+        Update::Begun { number, of, arm, seed } => eprintln!("{}/{of}  {}  seed {seed}", number + 1, arm.title()),
+        Update::Made { arm, run } => {
+            let figures = metrics.iter().filter_map(|name| run.figures().get(name).map(|value| format!("{name} {value:.4}")));
+            let figures = figures.collect::<Vec<_>>().join("  ");
+            eprintln!("    {}  seed {}  {figures}  {:.1} s", arm.title(), run.seed, run.metrics.seconds);
+        }
+    }
+}
+
+fn summarise(compared: &Compared, seeds: usize) {
+    println!("\n{}", table::markdown(&compared.rows));
+    println!(
+        "measured {}; seeds: {seeds}; ± is the standard deviation over them, a difference is from {} on the same seed and classes",
+        table::measured(&compared.runs),
+        grid::compared_with(&compared.arms)
+    );
+    println!("{}", compared.page.display());
 }
 
 /// An argument as a shell takes it, so that the command in the tables can be run again.
 fn quoted(argument: String) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "-_=.,:/@+%".contains(character);
-    if !argument.is_empty() && argument.chars().all(plain) { argument } else { format!("'{}'", argument.replace('\'', r"'\''")) }
+    // Settings and lists are left readable; the library would put every `=` between quotes.
+    let is_plain = |character: char| character.is_alphanumeric() || "-_=.,:/@+%".contains(character);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        return argument;
+    }
+    shlex::try_quote(&argument).expect("no argument of a process has a NUL").into_owned()
 }
 
 #[cfg(test)]
@@ -151,9 +144,10 @@ mod tests {
     #[test]
     fn a_shell_reads_back_what_was_given() {
         let cases =
-            [("--vary", "--vary"), ("", "''"), ("a=[1,2]", "'a=[1,2]'"), ("none: x=1; y=2", "'none: x=1; y=2'"), ("it's", r"'it'\''s'")];
+            [("--vary", "--vary"), ("", "''"), ("a=[1,2]", "'a=[1,2]'"), ("none: x=1; y=2", "'none: x=1; y=2'"), ("it's", "\"it's\"")];
         for (given, expected) in cases {
             assert_eq!(quoted(given.to_owned()), expected);
+            assert_eq!(shlex::split(expected).unwrap(), [given]);
         }
     }
 }

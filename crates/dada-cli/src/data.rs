@@ -1,20 +1,18 @@
 //! `dada data`
 
-use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use dada::data::DataConfig;
 use dada::data::check::check;
-use dada::data::fetch::{Archive, Step, Way, fetch, offer, offers};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use dada::data::fetch::{Archive, ArchiveStatus, Way, fetch, offer, offers};
 
-/// Time between plain lines.
-const INTERVAL: Duration = Duration::from_secs(10);
+use super::progress::Counter;
+
+const TEMPLATE: &str = "{msg}  {bar:30} {percent} %  {eta} left";
 
 /// What `dada data` is told.
 #[derive(Args)]
@@ -60,10 +58,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
             eprint!("{offer}");
-            let mut progress = Progress::new();
-            let done = fetch(&offer, out, &mut |archive, step| progress.fetched(archive, step));
-            progress.bar.finish_and_clear();
-            done?;
+            let mut counter = Counter::new(TEMPLATE);
+            let fetched = fetch(&offer, out, &mut |archive, status| show(&mut counter, archive, status));
+            drop(counter);
+            fetched?;
             println!("{name} is in {}", out.display());
             Ok(ExitCode::SUCCESS)
         }
@@ -72,56 +70,31 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Exit code 1 says that something was found.
 fn inspect(source: &DataConfig, json: bool) -> Result<ExitCode> {
-    let progress = Mutex::new(Progress::new());
+    let counter = Mutex::new(Counter::new(TEMPLATE));
     let report = check(source, &|done, total| {
-        if let Ok(mut progress) = progress.lock() {
-            progress.show("looking at pictures", done as u64, Some(total as u64));
-        }
+        count(&mut counter.lock().unwrap_or_else(PoisonError::into_inner), "looking at pictures", done as u64, Some(total as u64));
     });
-    if let Ok(progress) = progress.into_inner() {
-        progress.bar.finish_and_clear();
-    }
+    drop(counter);
     let report = report?;
-    match json {
-        true => println!("{}", serde_json::to_string_pretty(&report)?),
-        false => print!("{report}"),
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
     }
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A bar on a terminal, plain lines elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    printed: Instant,
+fn show(counter: &mut Counter, archive: &Archive, status: ArchiveStatus) {
+    let folder = &archive.folder;
+    match status {
+        ArchiveStatus::Downloading(done, total) => count(counter, &format!("downloading {folder}"), done, total),
+        ArchiveStatus::Verifying => eprintln!("verifying {folder}"),
+        ArchiveStatus::Unpacking => eprintln!("unpacking {folder}"),
+        ArchiveStatus::Present => eprintln!("{folder} is there already"),
+    }
 }
 
-impl Progress {
-    fn new() -> Self {
-        let style = ProgressStyle::with_template("{msg}  {bar:30} {percent} %  {eta} left").expect("the template is valid");
-        let target = if stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bar: ProgressBar::with_draw_target(None, target).with_style(style), printed: Instant::now() }
-    }
-
-    fn fetched(&mut self, archive: &Archive, step: Step) {
-        let folder = &archive.folder;
-        match step {
-            Step::Downloading(done, total) => self.show(&format!("downloading {folder}"), done, total),
-            Step::Verifying => eprintln!("verifying {folder}"),
-            Step::Unpacking => eprintln!("unpacking {folder}"),
-            Step::Present => eprintln!("{folder} is there already"),
-        }
-    }
-
-    fn show(&mut self, what: &str, done: u64, total: Option<u64>) {
-        self.bar.set_message(what.to_owned());
-        if let Some(total) = total {
-            self.bar.set_length(total);
-        }
-        // Threads report in no order.
-        self.bar.set_position(done.max(self.bar.position()));
-        if self.bar.is_hidden() && self.printed.elapsed() >= INTERVAL {
-            self.printed = Instant::now();
-            eprintln!("{what}: {done}{}", total.map_or(String::new(), |total| format!(" of {total}")));
-        }
-    }
+fn count(counter: &mut Counter, what: &str, done: u64, total: Option<u64>) {
+    counter.set_message(what);
+    counter.show(done, total, |_| format!("{what}: {done}{}", total.map_or(String::new(), |total| format!(" of {total}"))));
 }

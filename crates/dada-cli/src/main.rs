@@ -7,6 +7,7 @@ use clap::Parser;
 mod arguments;
 mod audit;
 mod compare;
+mod configuration;
 mod data;
 mod embed;
 mod evaluate;

@@ -22,9 +22,9 @@ pub fn render(rows: &[(&str, &Figures)]) -> String {
 }
 
 /// One row for each named list of figures, with a column for every figure that any of them has, in the order in which they first come.
-pub fn columns(rows: &[(&str, &[(String, f64)])]) -> String {
+pub fn columns(rows: &[(&str, Vec<(String, f64)>)]) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for (name, _) in rows.iter().flat_map(|(_, figures)| *figures) {
+    for (name, _) in rows.iter().flat_map(|(_, figures)| figures) {
         if !names.contains(&name.as_str()) {
             names.push(name);
         }

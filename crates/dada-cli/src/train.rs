@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use dada::config::{self, EMOJI, RunConfig};
+use dada::config::{self, RunConfig};
 use dada::device::DeviceKind;
 use dada::report;
 use dada::train::{self, Metrics, Outcome};
 use toml::{Table, Value};
 
+use super::configuration::{base_layer, name};
 use super::interrupt::{self, INTERRUPTED};
-use super::progress::Progress;
+use super::progress::TrainingProgress;
 use super::table;
 
 /// What `dada train` is told.
@@ -56,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let stop = interrupt::listen()?;
     eprintln!("run folder {}", folder.display());
-    let mut progress = Progress::new();
+    let mut progress = TrainingProgress::new();
     let outcome = train::train(&config, &folder, arguments.resume, &stop, &mut |event| progress.show(event));
     progress.finish();
     match outcome? {
@@ -78,10 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn layers(arguments: &Arguments) -> Result<Vec<Table>> {
-    let mut layers = vec![match &arguments.config {
-        Some(path) => config::read_layer(path)?,
-        None => toml::from_str(EMOJI).context("the embedded configuration")?,
-    }];
+    let mut layers = vec![base_layer(arguments.config.as_deref())?];
     for setting in &arguments.settings {
         layers.push(config::parse_setting(setting)?);
     }
@@ -97,10 +95,15 @@ fn layers(arguments: &Arguments) -> Result<Vec<Table>> {
 
 /// `runs/NAME`, or the first `runs/NAME-2`, `-3`, … that is free; to resume, the last that is not.
 fn default_folder(config: Option<&Path>, resume: bool) -> PathBuf {
-    let name = config.and_then(Path::file_stem).map_or("emoji".to_owned(), |stem| stem.to_string_lossy().into_owned());
-    let numbered = |number: usize| PathBuf::from("runs").join(if number == 1 { name.clone() } else { format!("{name}-{number}") });
-    let free = (1..).find(|&number| !numbered(number).exists()).expect("there are more numbers than folders");
-    numbered(if resume { (free - 1).max(1) } else { free })
+    let first = Path::new("runs").join(name(config));
+    let (mut free, mut taken) = (first.clone(), first);
+    let mut number = 1;
+    while free.exists() {
+        number += 1;
+        taken = free;
+        free = Path::new("runs").join(format!("{}-{number}", name(config)));
+    }
+    if resume { taken } else { free }
 }
 
 fn summarise(folder: &Path, metrics: &Metrics) {

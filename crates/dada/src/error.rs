@@ -70,6 +70,9 @@ pub enum Error {
         /// The HTTP status.
         status: u16,
     },
+    /// What was asked for cannot be done as it was asked: something is missing, or two things exclude each other. The message says what.
+    #[error("{0}")]
+    Request(String),
     /// Another process works in this run folder.
     #[error("{}: in use by another `dada` process", .0.display())]
     Busy(PathBuf),

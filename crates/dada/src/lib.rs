@@ -12,6 +12,7 @@ pub mod error;
 pub mod evaluate;
 pub mod formats;
 pub mod loss;
+pub mod measure;
 pub mod model;
 pub mod progress;
 pub mod random;

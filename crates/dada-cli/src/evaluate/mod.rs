@@ -1,31 +1,25 @@
 //! `dada evaluate`
 
-mod cost;
-mod html;
-pub mod measured;
-mod several;
+mod show;
 
-use std::collections::HashSet;
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use dada::data::DataConfig;
+use dada::device::DeviceKind;
+use dada::evaluate::Definitions;
 use dada::evaluate::approximate::Approximation;
-use dada::evaluate::clustering::agreement;
-use dada::evaluate::definitions::Scored;
-use dada::evaluate::intervals::{Bootstrap, Paired, paired_bootstrap};
-use dada::evaluate::kmeans::{KMeans, k_means};
-use dada::evaluate::{Definitions, Retrieval, Task};
-use serde_json::{Map, Value, json};
+use dada::measure::approximations::measure_approximations;
+use dada::measure::ensemble::evaluate_together;
+use dada::measure::evaluation::{LEAST_RESAMPLES, Options, evaluate, per_class};
+use dada::measure::{Input, Models, RoleFiles, Vectors};
+use dada::progress::{Stage, begin};
 
-use super::progress::Bar;
-use super::table;
-use measured::{From, Measured};
-
-/// Fewest resamples that an interval is made of.
-const LEAST_RESAMPLES: usize = 20;
+use super::progress::StageBar;
 
 /// What `dada evaluate` is told.
 #[derive(Args)]
@@ -36,7 +30,7 @@ pub struct Arguments {
     #[arg(long, value_name = "K,…", value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
     k: Vec<usize>,
     /// Score the same ranking as other tools define their metrics
-    #[arg(long, value_name = "WHOSE", conflicts_with_all = ["against", "html", "per_class", "bootstrap"])]
+    #[arg(long, value_name = "WHOSE", value_parser = whose(), conflicts_with_all = ["against", "html", "per_class", "bootstrap"])]
     definitions: Option<Whose>,
     /// Cluster by k-means, and say how well the clusters agree with the classes
     #[arg(long)]
@@ -64,15 +58,71 @@ pub struct Arguments {
     json: bool,
 }
 
+/// Where the embeddings and labels come from.
+#[derive(Args)]
+struct From {
+    /// Run folder or model directory; a run's own test classes are measured unless --data names others. Several are measured on the same
+    /// pictures, each alone and all concatenated
+    #[arg(value_name = "MODEL", required_unless_present_any = ["embeddings", "data"], conflicts_with = "embeddings")]
+    models: Vec<PathBuf>,
+    /// What to measure on: emoji, or folder:PATH, csv:PATH, features:PATH, cub200:PATH, …; all its pictures are one test set, or its
+    /// queries and gallery where it names them
+    #[arg(long, value_name = "SOURCE", conflicts_with = "embeddings")]
+    data: Option<DataConfig>,
+    /// Anybody's embeddings, .npy, .safetensors or .parquet; several are of the same rows, measured as several models are
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    embeddings: Vec<PathBuf>,
+    /// Labels of the rows, .csv, .npy or .txt [default: those beside the embeddings]
+    #[arg(long, value_name = "FILE", requires = "embeddings")]
+    labels: Option<PathBuf>,
+    /// Rows that are searched for, .npy or .txt, from 0 [default: all, each in all others]
+    #[arg(long, value_name = "FILE", requires_all = ["embeddings", "gallery"])]
+    query: Option<PathBuf>,
+    /// Rows that are searched
+    #[arg(long, value_name = "FILE", requires = "query")]
+    gallery: Option<PathBuf>,
+    /// Where to compute embeddings
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    device: DeviceKind,
+}
+
+impl From {
+    fn input(&self) -> Input {
+        if self.embeddings.is_empty() {
+            return Input::Models(Models { folders: self.models.clone(), data: self.data.clone(), device: self.device });
+        }
+        let roles = self.query.clone().zip(self.gallery.clone()).map(|(query, gallery)| RoleFiles { query, gallery });
+        Input::Vectors(Vectors { embeddings: self.embeddings.clone(), labels: self.labels.clone(), roles })
+    }
+}
+
 /// Whose definitions to show.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, PartialEq)]
 enum Whose {
-    Ours,
-    Reference,
-    Pml,
-    Oml,
-    Inshop,
+    One(Definitions),
     All,
+}
+
+/// The library's names, and one for all of them.
+fn whose() -> impl TypedValueParser<Value = Whose> {
+    let names = Definitions::ALL.map(Definitions::name).into_iter().chain(["all"]);
+    PossibleValuesParser::new(names).map(|name| {
+        let found = Definitions::ALL.into_iter().find(|definitions| definitions.name() == name);
+        found.map_or(Whose::All, Whose::One)
+    })
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            ks: self.k.clone(),
+            clusters: self.clusters,
+            resamples: self.bootstrap,
+            against: self.against.clone(),
+            page: self.html.is_some(),
+            seed: self.seed,
+        }
+    }
 }
 
 /// Evaluates.
@@ -80,179 +130,61 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(few) = arguments.bootstrap.filter(|&resamples| resamples < LEAST_RESAMPLES) {
         bail!("--bootstrap is {few}, expected at least {LEAST_RESAMPLES}: the ends of a 95 % interval are the outermost fortieths");
     }
-    if arguments.from.named().len() > 1 {
-        several::run(arguments)?;
+    let input = arguments.from.input();
+    let models = input.named().len();
+    if models > 1 {
+        refuse_what_is_of_one(arguments, models)?;
+    }
+    let bar = StageBar::default();
+    let observer = |message| bar.show(message);
+    let subjects = input.subjects(&observer)?;
+    if models > 1 {
+        let found = evaluate_together(&subjects, &arguments.options(), &observer)?;
+        drop(bar);
+        show::ensemble(&found, arguments.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let measured = arguments.from.measure()?.swap_remove(0);
+    let subject = &subjects[0];
     if let Some(whose) = arguments.definitions {
-        let ranking = Bar::new("ranking");
-        let scored = measured.task.compare(&arguments.k, &ranking.observer())?.into_iter();
-        drop(ranking);
-        show_definitions(&scored.filter(|scored| whose.includes(scored.definitions)).collect::<Vec<_>>(), arguments.json)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if let Some(named) = &arguments.approximate {
-        cost::run(&measured.task, named, &arguments.k, arguments.seed, arguments.json)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let clusters = if arguments.clusters { cluster(&measured.task, arguments.seed)? } else { Vec::new() };
-    let wanted = arguments.bootstrap.map(|resamples| Bootstrap { resamples, seed: arguments.seed });
-    let bootstrap = wanted.unwrap_or(Bootstrap { seed: arguments.seed, ..Bootstrap::default() });
-    let ranking = Bar::new("ranking");
-    let retrieval = match &arguments.html {
-        Some(path) => html::write(path, &measured, &arguments.k, &clusters, bootstrap, &ranking.observer())?,
-        None => measured.task.retrieval(&arguments.k, &ranking.observer())?,
-    };
-    drop(ranking);
-    if let Some(path) = &arguments.per_class {
-        std::fs::write(path, per_class(&retrieval, &measured.classes)).with_context(|| path.display().to_string())?;
-    }
-    let result = Measurement {
-        figures: retrieval.means.entries().into_iter().chain(clusters).collect(),
-        intervals: wanted.map(|wanted| retrieval.intervals(&wanted)).transpose()?,
-        against: arguments.against.as_deref().map(|other| compare(&measured, &retrieval, other, &bootstrap)).transpose()?,
-        retrieval,
-    };
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&result.to_json())?);
+        let mut scored = subject.task.compare(&arguments.k, &begin(&observer, Stage::Ranking))?;
+        scored.retain(|scored| whose == Whose::All || whose == Whose::One(scored.definitions));
+        drop(bar);
+        show::definitions(&scored, arguments.json)?;
+    } else if let Some(named) = &arguments.approximate {
+        let found = measure_approximations(&subject.task, named, &arguments.k, arguments.seed, &observer)?;
+        drop(bar);
+        show::approximations(&found, arguments.json)?;
     } else {
-        result.show();
-    }
-    if let Some(path) = &arguments.html {
-        eprintln!("{}: open it in a browser", path.display());
+        let found = evaluate(subject, &arguments.options(), &observer)?;
+        drop(bar);
+        if let (Some(path), Some(page)) = (&arguments.html, &found.page) {
+            page.write(path)?;
+        }
+        if let Some(path) = &arguments.per_class {
+            fs::write(path, per_class(&found.retrieval, &subject.classes)).with_context(|| path.display().to_string())?;
+        }
+        show::evaluation(&found, arguments.json)?;
+        if let Some(path) = &arguments.html {
+            eprintln!("{}: open it in a browser", path.display());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is printed.
-struct Measurement {
-    retrieval: Retrieval,
-    figures: Vec<(String, f64)>,
-    /// In the order of the retrieval's figures.
-    intervals: Option<Vec<(f64, f64)>>,
-    /// The other model's retrieval, and the differences to it.
-    against: Option<(Retrieval, Vec<Paired>)>,
-}
-
-impl Measurement {
-    fn show(&self) {
-        let names = || self.retrieval.means.entries().into_iter().map(|(name, _)| name);
-        let mut rows: Vec<(&str, Vec<(String, f64)>)> = vec![("", self.figures.clone())];
-        let mut ends = |intervals: &[(f64, f64)]| {
-            rows.push(("95 % from", names().zip(intervals.iter().map(|interval| interval.0)).collect()));
-            rows.push(("to", names().zip(intervals.iter().map(|interval| interval.1)).collect()));
-        };
-        if let Some(intervals) = &self.intervals {
-            ends(intervals);
+/// What looks into one model's ranking has no answer for several, and is not left out without a word.
+fn refuse_what_is_of_one(arguments: &Arguments, models: usize) -> Result<()> {
+    let flags = [
+        ("--definitions", arguments.definitions.is_some()),
+        ("--bootstrap", arguments.bootstrap.is_some()),
+        ("--against", arguments.against.is_some()),
+        ("--approximate", arguments.approximate.is_some()),
+        ("--html", arguments.html.is_some()),
+        ("--per-class", arguments.per_class.is_some()),
+    ];
+    for (flag, is_given) in flags {
+        if is_given {
+            bail!("{flag} is for one model: found {models} to measure");
         }
-        let rows: Vec<(&str, &[(String, f64)])> = rows.iter().map(|(name, row)| (*name, row.as_slice())).collect();
-        println!("{}", table::columns(&rows));
-        if let Some((other, differences)) = &self.against {
-            let part = |of: &dyn Fn(&Paired) -> f64| names().zip(differences.iter().map(of)).collect::<Vec<_>>();
-            let rows = [
-                ("this", self.retrieval.means.entries()),
-                ("other", other.means.entries()),
-                ("this - other", part(&|paired| paired.difference)),
-                ("95 % from", part(&|paired| paired.interval.0)),
-                ("to", part(&|paired| paired.interval.1)),
-            ];
-            let rows: Vec<(&str, &[(String, f64)])> = rows.iter().map(|(name, row)| (*name, row.as_slice())).collect();
-            println!("\n{}", table::columns(&rows));
-            let clear: Vec<String> = names().zip(differences).filter(|(_, paired)| paired.is_clear()).map(|(name, _)| name).collect();
-            match clear.is_empty() {
-                true => println!("no difference is larger than other queries would make it"),
-                false => println!("larger than other queries would make it: {}", clear.join(", ")),
-            }
-        }
-        if self.retrieval.without_match() > 0 {
-            let (lone, all) = (self.retrieval.without_match(), self.retrieval.queries.len());
-            println!("{lone} of {all} queries have nothing to find and enter no mean");
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let mut object: Map<String, Value> = self.figures.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
-        object.insert("queries".into(), self.retrieval.queries.len().into());
-        object.insert("scored_queries".into(), self.retrieval.scored().into());
-        object.insert("queries_without_match".into(), self.retrieval.without_match().into());
-        let names = || self.retrieval.means.entries().into_iter().map(|(name, _)| name);
-        if let Some(intervals) = &self.intervals {
-            object.insert("intervals".into(), names().zip(intervals.iter().map(|interval| json!(interval))).collect::<Map<_, _>>().into());
-        }
-        if let Some((other, differences)) = &self.against {
-            let differences: Map<_, _> = names().zip(differences.iter().map(|paired| json!(paired))).collect();
-            object.insert("against".into(), json!({ "figures": other, "differences": differences }));
-        }
-        object.into()
-    }
-}
-
-/// The other model on the same queries; differences are this one minus the other.
-fn compare(measured: &Measured, retrieval: &Retrieval, other: &Path, bootstrap: &Bootstrap) -> Result<(Retrieval, Vec<Paired>)> {
-    let task = measured.against(other)?;
-    let ranking = Bar::new("ranking the other");
-    let found = task.retrieval(&retrieval.ks(), &ranking.observer())?;
-    let differences = paired_bootstrap(&found.figures(), &retrieval.figures(), retrieval.means.entries().len(), bootstrap)?;
-    Ok((found, differences))
-}
-
-/// `class,queries,recall@1,…` with a line for each class, by falling map@r.
-fn per_class(retrieval: &Retrieval, classes: &[String]) -> String {
-    let mut text = "class,queries".to_owned();
-    for (name, _) in retrieval.means.entries() {
-        let _infallible = write!(text, ",{name}");
-    }
-    let mut order: Vec<_> = retrieval.classes.iter().collect();
-    order.sort_by(|a, b| b.means.map_at_r.total_cmp(&a.means.map_at_r));
-    for class in order {
-        let name = &classes[class.label];
-        let name = if name.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() };
-        let _infallible = write!(text, "\n{name},{}", class.queries);
-        for (_, value) in class.means.entries() {
-            let _infallible = write!(text, ",{value:.6}");
-        }
-    }
-    text + "\n"
-}
-
-fn cluster(task: &Task, seed: u64) -> Result<Vec<(String, f64)>> {
-    let classes = task.labels().iter().collect::<HashSet<_>>().len();
-    let config = KMeans { seed, ..KMeans::default() };
-    let passes = Bar::new("clustering");
-    let found = agreement(task.labels(), &k_means(task.embeddings(), classes, &config, &passes.observer())?.assignment)?;
-    Ok([("nmi", found.nmi), ("ami", found.ami), ("f1", found.f1)].map(|(name, value)| (name.to_owned(), value)).to_vec())
-}
-
-fn show_definitions(scored: &[Scored], json: bool) -> Result<()> {
-    if json {
-        let object: Map<String, Value> = scored
-            .iter()
-            .map(|scored| {
-                let means: Map<String, Value> = scored.means.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
-                (scored.definitions.name().to_owned(), means.into())
-            })
-            .collect();
-        println!("{}", serde_json::to_string_pretty(&object)?);
-        return Ok(());
-    }
-    let rows: Vec<(&str, &[(String, f64)])> = scored.iter().map(|scored| (scored.definitions.name(), scored.means.as_slice())).collect();
-    println!("{}\n", table::columns(&rows));
-    for Scored { definitions, .. } in scored {
-        println!("{}: {}", definitions.name(), definitions.explanation());
     }
     Ok(())
-}
-
-impl Whose {
-    fn includes(self, definitions: Definitions) -> bool {
-        match self {
-            Self::All => true,
-            Self::Ours => definitions == Definitions::Ours,
-            Self::Reference => definitions == Definitions::Reference,
-            Self::Pml => definitions == Definitions::Pml,
-            Self::Oml => definitions == Definitions::Oml,
-            Self::Inshop => definitions == Definitions::Inshop,
-        }
-    }
 }

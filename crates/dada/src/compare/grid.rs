@@ -1,5 +1,7 @@
 //! Which runs a comparison is made of.
 
+use std::num::NonZeroUsize;
+
 use toml::Table;
 
 use crate::config::{RunConfig, parse_setting};
@@ -25,9 +27,10 @@ impl Arm {
 
 /// What the arms are compared with, for a sentence.
 pub fn compared_with(arms: &[Arm]) -> String {
-    match arms.iter().all(|arm| arm.against == 0) {
-        true => format!("“{}”", arms[0].title()),
-        false => "the arm that each is compared with".to_owned(),
+    if arms.iter().all(|arm| arm.against == 0) {
+        format!("“{}”", arms[0].title())
+    } else {
+        "the arm that each is compared with".to_owned()
     }
 }
 
@@ -129,11 +132,11 @@ pub fn distinct(arms: Vec<Arm>, is_preset: bool, config_of: impl Fn(&Arm) -> Res
 ///
 /// # Errors
 /// For the seed, with folds for the validation classes, and for a setting that is none.
-pub fn check_settings<'a>(settings: impl Iterator<Item = &'a String>, folds: Option<usize>) -> Result<()> {
+pub fn check_settings<'a>(settings: impl Iterator<Item = &'a String>, with_folds: bool) -> Result<()> {
     for setting in settings {
         let table = parse_setting(setting)?;
         let validates = table.get("data").is_some_and(|data| data.get("validation").is_some());
-        if table.contains_key("seed") || (folds.is_some() && validates) {
+        if table.contains_key("seed") || (with_folds && validates) {
             return Err(Error::Config(format!("found the setting {setting:?}: a comparison has --seeds and --folds for that")));
         }
     }
@@ -151,10 +154,13 @@ pub fn seeds(text: &str) -> Result<Vec<u64>> {
     let wrong = || Error::Config(format!("found seeds {text:?}, expected such as 0..5 or 0,3,7, and at most {MOST_SEEDS}"));
     let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
     let seeds: Vec<u64> = match text.split_once("..") {
-        Some((from, to)) => match (number(from)?, number(to)?) {
-            (from, to) if to.saturating_sub(from) > MOST_SEEDS => return Err(wrong()),
-            (from, to) => (from..to).collect(),
-        },
+        Some((from, to)) => {
+            let (from, to) = (number(from)?, number(to)?);
+            if to.saturating_sub(from) > MOST_SEEDS {
+                return Err(wrong());
+            }
+            (from..to).collect()
+        }
         None => text.split(',').map(number).collect::<Result<_>>()?,
     };
     let distinct: std::collections::BTreeSet<&u64> = seeds.iter().collect();
@@ -162,11 +168,11 @@ pub fn seeds(text: &str) -> Result<Vec<u64>> {
 }
 
 /// The settings of one run: those of all runs, those of its arm, its seed, and the fold of training classes that it validates on.
-pub fn settings(common: &[String], arm: &Arm, seed: u64, folds: Option<usize>) -> Vec<String> {
+pub fn settings(common: &[String], arm: &Arm, seed: u64, folds: Option<NonZeroUsize>) -> Vec<String> {
     let mut settings: Vec<String> = common.iter().chain(&arm.settings).cloned().collect();
     settings.push(format!("seed={seed}"));
     if let Some(folds) = folds {
-        let fold = seed % folds as u64;
+        let fold = seed % folds.get() as u64;
         settings.push(format!("data.validation={{ name = \"fold\", index = {fold}, count = {folds} }}"));
     }
     settings
@@ -195,7 +201,7 @@ mod tests {
             ["enabled=true hidden=[64]", "enabled=true hidden=[64,32]", "enabled=false hidden=[64]", "enabled=false hidden=[64,32]"]
         );
         assert_eq!(arms[1].settings, ["dada.enabled=true", "dada.domain.hidden=[64,32]"]);
-        let config = resolve(&Table::new(), &settings(&[], &arms[1], 7, Some(5))).unwrap();
+        let config = resolve(&Table::new(), &settings(&[], &arms[1], 7, NonZeroUsize::new(5))).unwrap();
         assert_eq!(config.seed, 7);
         assert_eq!(config.dada.domain.discriminator.hidden, [64, 32]);
         assert_eq!(config.data.validation, crate::data::split::HoldOut::Fold { index: 2, count: 5 });
@@ -234,10 +240,10 @@ mod tests {
         assert_eq!(kept.iter().map(|arm| (arm.title(), arm.against)).collect::<Vec<_>>(), [("as it is", 0), ("none", 0), ("last", 1)]);
         assert_eq!(left_out.len(), 2);
 
-        let taken = |setting: &str, folds| check_settings([setting.to_owned()].iter(), folds).is_err();
-        assert!(taken("seed = 3", None) && taken("data.validation.name=nothing", Some(5)));
-        assert!(taken("data={ validation = { name = \"nothing\" } }", Some(5)) && taken("seed", None));
-        assert!(!taken("data.validation.name=nothing", None) && !taken("dada.enabled=false", Some(5)));
+        let taken = |setting: &str, with_folds| check_settings([setting.to_owned()].iter(), with_folds).is_err();
+        assert!(taken("seed = 3", false) && taken("data.validation.name=nothing", true));
+        assert!(taken("data={ validation = { name = \"nothing\" } }", true) && taken("seed", false));
+        assert!(!taken("data.validation.name=nothing", false) && !taken("dada.enabled=false", true));
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! Comparisons: one configuration with some of its values varied, on the same seeds and folds, and how far the results differ.
 //!
-//! [`grid`] says which runs there are, [`run`] makes them, each in a process of its own, and [`table`] pairs them by seed.
+//! [`comparison`] is the whole: [`grid`] says which runs there are, [`preset`] knows common ones, [`run`] makes each in a process of its own,
+//! and [`table`] pairs them by seed.
 
+pub mod comparison;
 pub mod grid;
 pub mod preset;
 pub mod run;
 pub mod table;
+
+pub use comparison::{Compared, Comparison, Update, Variants};
+pub use preset::Preset;
+pub use run::Launcher;

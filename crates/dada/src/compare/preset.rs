@@ -1,16 +1,16 @@
 //! Comparisons that everybody makes, by name.
 
-use std::str::FromStr;
-
+use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
 use toml::Value;
 
 use crate::compare::grid::Arm;
 use crate::config::{RunConfig, parse_setting};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::loss::{LossConfig, ProxyLossConfig};
 
 /// Named lists of arms; each is compared with the first, with `losses` each loss with DADA with the same without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Preset {
     /// What each part of the method buys.
     Ablation,
@@ -27,17 +27,6 @@ pub enum Preset {
     /// What the method costs.
     Cost,
 }
-
-/// Their names.
-const PRESETS: [(&str, Preset); 7] = [
-    ("ablation", Preset::Ablation),
-    ("deviations", Preset::Deviations),
-    ("discriminator-size", Preset::DiscriminatorSize),
-    ("mixing", Preset::Mixing),
-    ("losses", Preset::Losses),
-    ("classes", Preset::Classes),
-    ("cost", Preset::Cost),
-];
 
 /// What the configuration of the data decides, not the method.
 const OF_THE_DATA: [&str; 4] = ["dada.enabled", "dada.mix.alpha", "dada.mix.beta", "dada.d_warmup_epochs"];
@@ -89,22 +78,14 @@ fn losses(configured: &LossConfig) -> Vec<Arm> {
     arms
 }
 
-impl FromStr for Preset {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let found = PRESETS.iter().find(|(name, _)| *name == text).map(|&(_, preset)| preset);
-        found.ok_or_else(|| {
-            let names = PRESETS.map(|(name, _)| name);
-            Error::Config(format!("found the preset {text:?}, expected one of {}", names.join(", ")))
-        })
-    }
+fn unknown(name: &str) -> Error {
+    Error::Config(format!("found the preset {name:?}, expected one of {}", Preset::VARIANTS.join(", ")))
 }
 
 impl Preset {
     /// What it is called.
     pub fn name(self) -> &'static str {
-        PRESETS.iter().find(|(_, preset)| *preset == self).expect("every preset has a name").0
+        self.into()
     }
 
     /// Its arms, for a configuration with this loss.
@@ -192,12 +173,21 @@ mod tests {
     use super::*;
     use crate::compare::grid::{resolve, settings};
     use crate::config::EMOJI;
+    use strum::IntoEnumIterator;
     use toml::Table;
 
     #[test]
+    fn a_preset_goes_by_its_name() {
+        assert_eq!("discriminator-size".parse::<Preset>().unwrap(), Preset::DiscriminatorSize);
+        let problem = "none".parse::<Preset>().unwrap_err().to_string();
+        let names = "ablation, deviations, discriminator-size, mixing, losses, classes, cost";
+        assert_eq!(problem, format!("configuration: found the preset \"none\", expected one of {names}"));
+    }
+
+    #[test]
     fn every_arm_is_a_configuration_of_its_own() {
-        for (name, preset) in PRESETS {
-            assert_eq!(name.parse::<Preset>().unwrap(), preset);
+        for preset in Preset::iter() {
+            assert_eq!(preset.name().parse::<Preset>().unwrap(), preset);
             let arms = preset.arms(&LossConfig::default());
             let configs: Vec<_> = arms.iter().map(|arm| resolve(&Table::new(), &settings(&[], arm, 0, None)).unwrap()).collect();
             for (at, config) in configs.iter().enumerate() {

@@ -41,9 +41,10 @@ impl Run {
     /// The same before training: of pre-trained features without a projection, and of the encoder.
     pub fn before(&self) -> (Option<&Figures>, &Figures) {
         let metrics = &self.metrics;
-        match self.on_fold {
-            true => (metrics.validation_frozen.as_ref(), &metrics.validation_untrained),
-            false => (metrics.frozen.as_ref(), &metrics.untrained),
+        if self.on_fold {
+            (metrics.validation_frozen.as_ref(), &metrics.validation_untrained)
+        } else {
+            (metrics.frozen.as_ref(), &metrics.untrained)
         }
     }
 }
@@ -90,13 +91,17 @@ pub fn at_once<W: Sync, R: Send, E: Send>(
     made.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Makes one run by `program train`, in a process of its own so that its time and memory are its own; goes on with one that was
-/// interrupted, and only reads one that is done with this configuration. With `threads`, its computations have so many. What the process tells
-/// goes to a `.log` beside the run's folder.
+/// How a run is started in a process of its own, so that its time and memory are its own: the command of a program that trains the
+/// configuration in a file (the first path) into a run folder (the second) by [`train`](crate::train::train), going on with what an interrupted
+/// process left there. How many threads it has and where its output goes is added here; its results are read from the folder.
+pub type Launcher<'a> = &'a (dyn Fn(&Path, &Path) -> Command + Sync);
+
+/// Makes one run; goes on with one that was interrupted, and only reads one that is done with this configuration. With `threads`, its
+/// computations have so many. What its process prints about itself goes to a `.log` beside the run's folder.
 ///
 /// # Errors
-/// When the run fails, with the last line that it told, and when the folder holds another run.
-pub fn make(program: &Path, config: &RunConfig, threads: Option<usize>, folder: &Path) -> Result<Metrics> {
+/// When the run fails, with the last line that it printed, and when the folder holds another run.
+pub fn make(launcher: Launcher, config: &RunConfig, threads: Option<usize>, folder: &Path) -> Result<Metrics> {
     if let Some(metrics) = Metrics::read(folder)? {
         let made = RunConfig::load(&folder.join("config.toml"))?;
         return match config.difference(&made) {
@@ -109,14 +114,14 @@ pub fn make(program: &Path, config: &RunConfig, threads: Option<usize>, folder: 
     // Every run has the configuration that the comparison began with, though somebody edits the file meanwhile.
     let (log, given) = (folder.with_extension("log"), folder.with_extension("toml"));
     fs::write(&given, config.to_toml()).at(&given)?;
-    let mut command = Command::new(program);
-    command.arg("train").arg(&given).arg("--out").arg(folder).arg("--resume");
+    let mut command = launcher(&given, folder);
     command.envs(threads.map(|threads| ("RAYON_NUM_THREADS", threads.to_string())));
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).at(&log)?).status().at(program)?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).at(&log)?);
+    let status = command.status().at(Path::new(command.get_program()))?;
     fs::remove_file(&given).at(&given)?;
     if !status.success() {
-        let told = fs::read_to_string(&log).unwrap_or_default();
-        let last = told.lines().last().unwrap_or("nothing was told").trim_start_matches("error: ").to_owned();
+        let printed = fs::read_to_string(&log).unwrap_or_default();
+        let last = printed.lines().last().unwrap_or("nothing was told").trim_start_matches("error: ").to_owned();
         return Err(Error::Data(format!("{}: {last}", folder.display())));
     }
     Metrics::read(folder)?.ok_or_else(|| Error::Data(format!("{}: the run ended without metrics.json", folder.display())))
@@ -125,6 +130,26 @@ pub fn make(program: &Path, config: &RunConfig, threads: Option<usize>, folder: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_run_is_a_process_that_is_told_its_configuration_and_folder() {
+        let out = tempfile::tempdir().unwrap();
+        let folder = out.path().join("arm/seed-0");
+        let made = |script: &str, threads| {
+            let launcher = |config: &Path, folder: &Path| {
+                let mut command = Command::new("sh");
+                command.args(["-c", script]).arg(config).arg(folder);
+                command
+            };
+            make(&launcher, &RunConfig::default(), threads, &folder).map_err(|error| error.to_string())
+        };
+        assert!(made("echo starting >&2; echo 'error: no pictures' >&2; exit 1", None).unwrap_err().ends_with("seed-0: no pictures"));
+        assert!(made("exit 3", None).unwrap_err().ends_with("seed-0: nothing was told"));
+        assert!(made("grep -q 'seed = 0' \"$0\"", None).unwrap_err().ends_with("the run ended without metrics.json"));
+        assert!(made("test $RAYON_NUM_THREADS = 3", Some(3)).unwrap_err().ends_with("the run ended without metrics.json"));
+        assert!(!folder.with_extension("toml").exists() && folder.with_extension("log").exists());
+    }
 
     #[test]
     fn results_are_in_order_and_a_failure_is_the_last_that_is_begun() {

@@ -106,9 +106,10 @@ pub fn markdown(rows: &[Row]) -> String {
             let difference = entry.difference.as_ref().map_or(String::new(), told);
             text += &format!(" | {:.4}{deviation} | {difference}", entry.mean);
         }
-        match row.seconds > 0.0 {
-            true => text += &format!(" | {:.1} | {:.1} | {:.2} |\n", row.seconds, row.cpu_seconds, row.memory_gib),
-            false => text += " | | | |\n",
+        if row.seconds > 0.0 {
+            text += &format!(" | {:.1} | {:.1} | {:.2} |\n", row.seconds, row.cpu_seconds, row.memory_gib);
+        } else {
+            text += " | | | |\n";
         }
     }
     text

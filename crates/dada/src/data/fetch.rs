@@ -146,9 +146,9 @@ impl fmt::Display for Offer {
     }
 }
 
-/// Told what is being done with which archive.
+/// What is being done with an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ArchiveStatus {
     /// So many bytes of as many have arrived.
     Downloading(u64, Option<u64>),
     /// The checksum is being computed.
@@ -165,27 +165,27 @@ pub enum Step {
 /// # Errors
 /// [`Error::Data`] with the description for a data set that has to be fetched by hand, otherwise those of the download, of the disk,
 /// [`Error::Mismatch`] for another checksum and [`Error::Format`] for a malformed archive.
-pub fn fetch(offer: &Offer, folder: &Path, progress: &mut dyn FnMut(&Archive, Step)) -> Result<()> {
+pub fn fetch(offer: &Offer, folder: &Path, progress: &mut dyn FnMut(&Archive, ArchiveStatus)) -> Result<()> {
     let Way::Download(archives) = &offer.way else { return Err(Error::Data(offer.to_string().trim_end().to_owned())) };
     fs::create_dir_all(folder).at(folder)?;
     for archive in archives {
         let goal = folder.join(&archive.folder);
         if goal.exists() {
-            progress(archive, Step::Present);
+            progress(archive, ArchiveStatus::Present);
             continue;
         }
         let packed = folder.join(archive.url.rsplit('/').next().unwrap_or(&archive.folder));
         if !packed.exists() {
             let source = Source { url: &archive.url, bearer: None, length: archive.length, sha256: None };
-            download(&source, &packed, &mut |done, total| progress(archive, Step::Downloading(done, total)))?;
+            download(&source, &packed, &mut |done, total| progress(archive, ArchiveStatus::Downloading(done, total)))?;
         }
-        progress(archive, Step::Verifying);
+        progress(archive, ArchiveStatus::Verifying);
         let found = md5_of(&packed)?;
         if found != archive.md5 {
             fs::remove_file(&packed).at(&packed)?;
             return Err(Error::mismatch(format!("{}: MD5 (what arrived is deleted)", archive.url), found, &archive.md5));
         }
-        progress(archive, Step::Unpacking);
+        progress(archive, ArchiveStatus::Unpacking);
         // Into a folder of its own first, so that the data set's folder is there only when it is complete.
         let unfinished = tempfile::Builder::new().prefix(".unpacking-").tempdir_in(folder).at(folder)?;
         unpack(&packed, archive.packing, unfinished.path())?;
@@ -299,15 +299,15 @@ mod tests {
             let served = content.clone();
             let (address, requests) = serve(move |request| file(request, &served, served.len() / 2));
             let offer = offer_of(&address, name, &content, "birds", packing);
-            let mut steps = Vec::new();
-            fetch(&offer, &root, &mut |_, step| steps.push(step)).unwrap();
+            let mut told = Vec::new();
+            fetch(&offer, &root, &mut |_, status| told.push(status)).unwrap();
             assert_eq!(fs::read(root.join("birds/images/1.jpg")).unwrap(), b"one");
             assert_eq!(fs::read_dir(&root).unwrap().count(), 1, "archive and temporary folder are gone");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was written outside");
-            assert!(steps.ends_with(&[Step::Verifying, Step::Unpacking]) && requests.lock().unwrap().len() > 1);
-            steps.clear();
-            fetch(&offer, &root, &mut |_, step| steps.push(step)).unwrap();
-            assert_eq!(steps, [Step::Present]);
+            assert!(told.ends_with(&[ArchiveStatus::Verifying, ArchiveStatus::Unpacking]) && requests.lock().unwrap().len() > 1);
+            told.clear();
+            fetch(&offer, &root, &mut |_, status| told.push(status)).unwrap();
+            assert_eq!(told, [ArchiveStatus::Present]);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The one engine from pictures to vectors: training, evaluation, `dada embed` and whoever comes later run their pictures through [`Embedder`].
 
 pub mod files;
+pub mod to_file;
 
 use std::collections::VecDeque;
 use std::thread::available_parallelism;

@@ -1,7 +1,7 @@
 //! A trained model on disk: an encoder, its weights under timm's names, and the pre-processing they were trained with.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -79,6 +79,12 @@ impl Model {
         let encoder = parameters::load(encoder, &tensors.collect(), &path.display().to_string())?.valid();
         Ok(Self { config: about.encoder, preprocess, encoder })
     }
+}
+
+/// The model directory of a run folder, or the folder itself.
+pub fn model_folder(folder: &Path) -> PathBuf {
+    let inside = folder.join("model");
+    if inside.join("config.json").is_file() { inside } else { folder.to_owned() }
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {

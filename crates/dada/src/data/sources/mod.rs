@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
 
 use crate::data::fetch::offer;
 use crate::data::split::{DEFAULT_SHARE, HoldOut, Parts, divide, everything};
@@ -21,8 +22,9 @@ use crate::error::{Error, Result};
 use crate::roles::Roles;
 
 /// Every data set that can be read. A new one is a file of its own, a line here and a line in `read`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumString, IntoStaticStr, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Source {
     /// The embedded emoji.
     #[default]
@@ -44,19 +46,6 @@ pub enum Source {
     /// Vectors with labels, see [`crate::formats::dump`].
     Features,
 }
-
-/// The names of all sources, as configurations spell them.
-pub const SOURCES: [(&str, Source); 9] = [
-    ("emoji", Source::Emoji),
-    ("cub200", Source::Cub200),
-    ("cars196", Source::Cars196),
-    ("sop", Source::Sop),
-    ("inshop", Source::Inshop),
-    ("omniglot", Source::Omniglot),
-    ("folder", Source::Folder),
-    ("csv", Source::Csv),
-    ("features", Source::Features),
-];
 
 /// The `data` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,18 +70,18 @@ impl Default for DataConfig {
     }
 }
 
+fn unknown(name: &str) -> Error {
+    let names = Source::VARIANTS.join(", ");
+    Error::Config(format!("found the data source {name:?}, expected one of {names}, then a colon and the path"))
+}
+
 impl FromStr for DataConfig {
     type Err = Error;
 
     /// Reads `SOURCE` or `SOURCE:PATH`, as on the command line.
     fn from_str(text: &str) -> Result<Self> {
         let (name, path) = text.split_once(':').unwrap_or((text, ""));
-        let known = SOURCES.iter().find(|(known, _)| *known == name).map(|&(_, source)| source);
-        let source = known.ok_or_else(|| {
-            let names = SOURCES.map(|(known, _)| known);
-            Error::Config(format!("found the data source {name:?}, expected one of {}, then a colon and the path", names.join(", ")))
-        })?;
-        let config = Self { source, path: PathBuf::from(path), ..Self::default() };
+        let config = Self { source: name.parse()?, path: PathBuf::from(path), ..Self::default() };
         config.check()?;
         Ok(config)
     }
@@ -127,8 +116,9 @@ impl DataConfig {
 pub(super) fn read(config: &DataConfig) -> Result<(Parts, Option<Roles>, Vec<String>)> {
     let path = &config.path;
     if config.source != Source::Emoji && !path.exists() {
-        let public = SOURCES.iter().find(|&&(name, source)| source == config.source && offer(name).is_ok());
-        let remedy = public.map_or(String::new(), |(name, _)| format!(": `dada data fetch {name}` gets the data or says how"));
+        let name: &str = config.source.into();
+        let is_public = offer(name).is_ok();
+        let remedy = if is_public { format!(": `dada data fetch {name}` gets the data or says how") } else { String::new() };
         return Err(Error::Config(format!("data.path is {}, which does not exist{remedy}", path.display())));
     }
     let plain = |(parts, notes): (Parts, Vec<String>)| (parts, None, notes);
@@ -210,17 +200,19 @@ pub fn load_everything(config: &DataConfig) -> Result<(Dataset, Option<Roles>, V
 mod tests {
     use super::*;
     use crate::data::sources::folder::touch;
+    use strum::IntoEnumIterator;
 
     #[test]
     fn every_source_has_its_name() {
-        for (name, source) in SOURCES {
+        for source in Source::iter() {
+            let name: &str = source.into();
             assert_eq!(serde_json::to_value(source).unwrap(), name);
             let argument = if source == Source::Emoji { name.to_owned() } else { format!("{name}:/a:b") };
             let config: DataConfig = argument.parse().unwrap();
             assert_eq!(config.source, source);
             assert!(source == Source::Emoji || config.path == std::path::Path::new("/a:b"));
         }
-        assert!("birds:/a".parse::<DataConfig>().unwrap_err().to_string().contains("expected one of emoji, cub200"));
+        assert!("birds:/a".parse::<DataConfig>().unwrap_err().to_string().contains("expected one of emoji, cub200, cars196, sop, inshop"));
         assert!("folder".parse::<DataConfig>().is_err());
     }
 

@@ -1,17 +1,16 @@
-//! What is shown during long work: while training, a bar on a terminal and plain lines elsewhere; otherwise a bar on a terminal.
+//! Follows a run: a bar on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal, stderr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dada::train::step::Record;
 use dada::train::{At, Event};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Time between plain lines.
-const INTERVAL: Duration = Duration::from_secs(10);
+use super::counter::INTERVAL;
 
-/// Follows a run.
-pub struct Progress {
+/// What is shown of a run.
+pub struct TrainingProgress {
     bar: Option<ProgressBar>,
     started: Instant,
     printed: Instant,
@@ -19,7 +18,7 @@ pub struct Progress {
     pictures: u64,
 }
 
-impl Progress {
+impl TrainingProgress {
     /// Nothing is shown before the first event.
     pub fn new() -> Self {
         let now = Instant::now();
@@ -93,33 +92,6 @@ impl Progress {
 fn bar(total: u64, done: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left").expect("the template is valid");
     ProgressBar::new(total).with_style(style).with_position(done)
-}
-
-/// A bar for anything that counts its steps, on a terminal only. Dropped, it is gone.
-pub struct Bar(ProgressBar);
-
-impl Bar {
-    /// A bar for the work that `what` names.
-    pub fn new(what: &'static str) -> Self {
-        let style = ProgressStyle::with_template("{msg} {bar:30} {percent} %  {eta} left").expect("the template is valid");
-        // The library draws on a terminal and nowhere else.
-        Self(ProgressBar::new(0).with_style(style).with_message(what))
-    }
-
-    /// What the work tells how far it is.
-    pub fn observer(&self) -> impl Fn(usize, usize) + Sync {
-        |done, total| {
-            self.0.set_length(total as u64);
-            // Threads report in no order.
-            self.0.set_position(self.0.position().max(done as u64));
-        }
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
 }
 
 fn terms(record: &Record) -> String {
