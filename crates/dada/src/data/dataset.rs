@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use image::imageops::{rotate90, rotate180, rotate270};
 use serde::{Deserialize, Serialize};
+use strum::EnumString;
 
 use crate::data::pictures::decode::{MAX_FILE_BYTES, decode, read_bounded};
 use crate::error::Result;
 use crate::roles::Roles;
 
 /// One of the three parts of a data set; classes never cross.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumString)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Split {
     /// What the network learns from.
     Train,

@@ -40,10 +40,10 @@ pub fn collect(paths: &[PathBuf]) -> Result<Vec<Input>> {
             found.push(Input { path: path.clone(), label: String::new() });
         }
     }
-    match found.is_empty() {
-        true => Err(Error::Data("no picture was named".to_owned())),
-        false => Ok(found),
+    if found.is_empty() {
+        return Err(Error::Data("no picture was named".to_owned()));
     }
+    Ok(found)
 }
 
 /// `above` folders have to be entered before one names a class.

@@ -90,11 +90,12 @@ fn read_table(table: &str) -> Result<Vec<Row>> {
     lines
         .enumerate()
         .map(|(index, line)| {
-            let row = read_row(line).and_then(|row| match names.insert(row.name.clone()) {
-                true => Ok(row),
-                false => Err(format!("class `{}` appears twice", row.name)),
-            });
-            row.map_err(|problem| Error::format(format!("{TABLE_FILE}:{}", index + 2), problem))
+            let wrong = |problem| Error::format(format!("{TABLE_FILE}:{}", index + 2), problem);
+            let row = read_row(line).map_err(wrong)?;
+            if !names.insert(row.name.clone()) {
+                return Err(wrong(format!("class `{}` appears twice", row.name)));
+            }
+            Ok(row)
         })
         .collect()
 }
@@ -107,12 +108,7 @@ fn read_row(line: &str) -> Result<Row, String> {
     if name.is_empty() || marks.len() != VENDORS.len() {
         return Err(format!("found class `{name}` with {} columns, expected a name and {} columns", fields.len(), VENDORS.len() + 2));
     }
-    let split = match *split {
-        "train" => Split::Train,
-        "validation" => Split::Validation,
-        "test" => Split::Test,
-        other => return Err(format!("split `{other}`, expected `train`, `validation` or `test`")),
-    };
+    let split = split.parse().map_err(|_| format!("split `{split}`, expected `train`, `validation` or `test`"))?;
     let mut drawn = [false; VENDORS.len()];
     for (drawn, mark) in drawn.iter_mut().zip(marks) {
         *drawn = match *mark {

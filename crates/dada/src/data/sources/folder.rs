@@ -19,10 +19,10 @@ pub fn read(root: &Path) -> Result<Parts> {
     let part = |names: &[&str]| names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
     let Some(train) = part(&["train"]) else {
         let pictures = class_folders(root)?;
-        return match pictures.is_empty() {
-            true => Err(Error::format(root, "found no folder with pictures, expected one folder for each class")),
-            false => Ok(Parts::Whole(Dataset::from_pictures(pictures))),
-        };
+        if pictures.is_empty() {
+            return Err(Error::format(root, "found no folder with pictures, expected one folder for each class"));
+        }
+        return Ok(Parts::Whole(Dataset::from_pictures(pictures)));
     };
     let read = |path: Option<std::path::PathBuf>| -> Result<Option<Dataset>> {
         path.map(|path| class_folders(&path).map(Dataset::from_pictures)).transpose()

@@ -56,10 +56,10 @@ fn read_alphabets(root: &Path) -> Result<Dataset> {
             pictures.extend(files.map(|file| Picture::below(root, &format!("{class}/{file}"), class.clone())));
         }
     }
-    match pictures.is_empty() {
-        true => Err(Error::format(root, "found no pictures, expected ALPHABET/CHARACTER/PICTURE.png")),
-        false => Ok(Dataset::from_pictures(pictures)),
+    if pictures.is_empty() {
+        return Err(Error::format(root, "found no pictures, expected ALPHABET/CHARACTER/PICTURE.png"));
     }
+    Ok(Dataset::from_pictures(pictures))
 }
 
 #[cfg(test)]
