@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::evaluate::clustering::agreement;
-use crate::evaluate::kmeans::{KMeans, k_means};
 use crate::evaluate::intervals::{Bootstrap, Interval, Paired, paired_bootstrap};
+use crate::evaluate::kmeans::{KMeans, k_means};
 use crate::evaluate::{Retrieval, Task};
 use crate::measure::page::evaluation_page;
 use crate::measure::subject::Subject;

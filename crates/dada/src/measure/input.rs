@@ -7,12 +7,12 @@ use crate::data::sources::load_everything;
 use crate::data::{DataConfig, Dataset, Source};
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
-use crate::roles::Roles;
 use crate::formats::{dump, labels};
 use crate::measure::items::{Items, check_same};
 use crate::measure::run::expect_run_data;
 use crate::measure::subject::Subject;
 use crate::progress::{Message, Observer};
+use crate::roles::Roles;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]

@@ -10,12 +10,12 @@ use crate::data::pictures::decode::decode;
 use crate::device::DeviceKind;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::roles::Roles;
 use crate::evaluate::Task;
 use crate::formats::dump;
 use crate::measure::embedding::embed_dataset;
 use crate::measure::items::Items;
 use crate::progress::Observer;
+use crate::roles::Roles;
 
 /// Embeddings with all that is known about them.
 pub struct Subject {
