@@ -55,7 +55,7 @@ mod tests {
     fn losses_are_from_exact_search() {
         let values = (0..20 * 4).map(|at| (at as f32 * 0.9).sin()).collect();
         let task = Task::new(Embeddings::new(values, 20, 4).unwrap(), (0..20).map(|row| row % 2).collect(), None).unwrap();
-        let named = [Approximation::Int8, Approximation::Pca(1)];
+        let named = ["int8", "pca-1"].map(|name| name.parse::<Approximation>().unwrap());
         let found = measure_approximations(&task, &named, &[1], 0, UNOBSERVED).unwrap();
         assert_eq!(found.approximate.iter().map(|(how, _)| *how).collect::<Vec<_>>(), named);
         let cost = &found.approximate[1].1;
