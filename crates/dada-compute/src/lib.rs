@@ -11,7 +11,6 @@
 //! - [`max_pool2d`], [`global_avg_pool`], [`global_max_pool`] (`pool`)
 //! - [`nuclear_norm`]: by Jacobi rotations (`jacobi`) of a triangular factor (`householder`)
 //! - [`pair_energy`]: of all pairs of vectors, without their matrix
-//! - [`symmetric_eigen`]: eigenvalues and eigenvectors, in float64
 //! - [`adam_update`]: a step of Adam or AdamW in one pass
 //! - [`retain_memory`]: keeps freed buffers in the process (`memory`)
 
@@ -34,7 +33,6 @@ mod pair_energy;
 mod planes;
 mod pool;
 mod scale_shift;
-mod symmetric_eigen;
 
 pub use activation::Activation;
 pub use adam::{AdamHyper, Decay, Moments, adam_update};
@@ -47,4 +45,3 @@ pub use nuclear_norm::nuclear_norm;
 pub use pair_energy::pair_energy;
 pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
 pub use scale_shift::scale_shift;
-pub use symmetric_eigen::symmetric_eigen;

@@ -3,8 +3,6 @@
 //! Householder reflections bring the matrix to tridiagonal form, implicit QL steps make that diagonal (Golub and Van Loan,
 //! "Matrix Computations", section 8.3). Vectors are kept as rows, so that every inner loop runs along memory.
 
-use super::lanes::vectorised;
-
 /// Steps for one eigenvalue; two or three are usual.
 const MAX_STEPS: usize = 60;
 
@@ -19,14 +17,25 @@ pub fn symmetric_eigen(mut matrix: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     if n == 0 || matrix.iter().any(|value| !value.is_finite()) {
         return (vec![f64::NAN; n], vec![f64::NAN; n * n]);
     }
-    vectorised(
-        #[inline(always)]
-        || {
-            let (mut diagonal, mut off_diagonal, mut vectors) = tridiagonalise(&mut matrix, n);
-            diagonalise(&mut diagonal, &mut off_diagonal, &mut vectors, n);
-            (diagonal, vectors)
-        },
-    )
+    pulp::Arch::new().dispatch(Decomposition { matrix: &mut matrix, n })
+}
+
+/// The work, compiled for the machine's widest vector instructions.
+struct Decomposition<'a> {
+    matrix: &'a mut [f64],
+    n: usize,
+}
+
+impl pulp::WithSimd for Decomposition<'_> {
+    /// Eigenvalues and eigenvectors.
+    type Output = (Vec<f64>, Vec<f64>);
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Self::Output {
+        let (mut diagonal, mut off_diagonal, mut vectors) = tridiagonalise(self.matrix, self.n);
+        diagonalise(&mut diagonal, &mut off_diagonal, &mut vectors, self.n);
+        (diagonal, vectors)
+    }
 }
 
 #[inline(always)]
