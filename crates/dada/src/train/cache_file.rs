@@ -1,12 +1,13 @@
 //! What the frozen part of a network made of pictures, kept in a file for the next run.
 //!
-//! A file is named after a checksum of everything its content depends on, so that it is either the right one or not there. It holds
-//! `DADAFEAT`, a version, the number of axes, each axis, the BLAKE3 of the values, and the values as little-endian float32.
+//! A file is named after a checksum of everything its content depends on, so that it is either the right one or not there. What is
+//! hashed is a JSON text with a version and a name for every value. The file holds `DADAFEAT`, the version, the number of axes, each
+//! axis, the BLAKE3 of the values, and the values as little-endian float32.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -14,10 +15,14 @@ use crate::data::pictures::augment::AugmentConfig;
 use crate::data::pictures::preprocess::Preprocess;
 use crate::data::{Dataset, Pixels};
 use crate::error::{AtPath, Error, Result};
+use crate::model::backbones::BackboneConfig;
+use crate::model::encoder::Pooling;
 use crate::model::parameters::NamedTensors;
+use crate::train::tune::Boundary;
 
 const MAGIC: &[u8; 8] = b"DADAFEAT";
-const VERSION: u32 = 3;
+/// Of the layout of a file, and of what its key says. It rises whenever the same key would stand for other values.
+const VERSION: u32 = 4;
 const CHECKSUM: usize = 32;
 
 /// Rows of one shape: pooled features, tokens or maps.
@@ -57,8 +62,12 @@ impl Rows {
 pub struct Recipe<'a> {
     /// BLAKE3 of the network's weights.
     pub weights: String,
-    /// The network and where it is cut.
-    pub network: String,
+    /// The network.
+    pub backbone: &'a BackboneConfig,
+    /// How its map becomes one vector.
+    pub pooling: Pooling,
+    /// Where the part ends whose values are kept.
+    pub boundary: Boundary,
     /// What every picture goes through.
     pub preprocess: &'a Preprocess,
     /// Augmented views of each picture, and how they are varied; the test view where there are none.
@@ -75,43 +84,76 @@ pub fn checksum_of_weights(tensors: &NamedTensors) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The checksum that names the file for these pictures of a data set. A picture file is known by its name, size and time of change, a picture in
-/// memory by its content.
+/// What a file's name is the checksum of, as JSON.
+#[derive(Serialize)]
+struct Key<'a> {
+    version: u32,
+    #[serde(flatten)]
+    recipe: &'a Recipe<'a>,
+    pictures: Vec<PictureKey<'a>>,
+}
+
+#[derive(Serialize)]
+struct PictureKey<'a> {
+    name: &'a str,
+    pixels: PixelsKey<'a>,
+}
+
+/// A picture file is known by its name, size and time of change, a picture in memory by its content.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum PixelsKey<'a> {
+    File {
+        /// The bytes of the path, which need not be text.
+        path: &'a [u8],
+        bytes: u64,
+        /// Since 1970.
+        changed: Duration,
+    },
+    Memory {
+        width: u32,
+        height: u32,
+        blake3: String,
+    },
+    Turned {
+        quarters: u8,
+        of: Box<PixelsKey<'a>>,
+    },
+}
+
+/// The checksum that names the file for these pictures of a data set.
 ///
 /// # Errors
 /// When a file is gone.
 pub fn key(recipe: &Recipe, dataset: &Dataset, pictures: &[usize]) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&VERSION.to_le_bytes());
-    hasher.update(&serde_json::to_vec(recipe).expect("a recipe has string keys"));
-    for &picture in pictures {
-        let sample = &dataset.samples[picture];
-        hasher.update(&sample.name.len().to_le_bytes());
-        hasher.update(sample.name.as_bytes());
-        hash_pixels(&sample.pixels, &mut hasher)?;
-    }
-    Ok(hasher.finalize().to_hex().to_string())
+    let text = key_text(recipe, dataset, pictures)?;
+    Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
-fn hash_pixels(pixels: &Pixels, hasher: &mut blake3::Hasher) -> Result<()> {
-    match pixels {
+fn key_text(recipe: &Recipe, dataset: &Dataset, pictures: &[usize]) -> Result<String> {
+    let mut keys = Vec::with_capacity(pictures.len());
+    for &picture in pictures {
+        let sample = &dataset.samples[picture];
+        keys.push(PictureKey { name: &sample.name, pixels: pixels_key(&sample.pixels)? });
+    }
+    let key = Key { version: VERSION, recipe, pictures: keys };
+    Ok(serde_json::to_string(&key).expect("a key has string keys and text for names"))
+}
+
+fn pixels_key(pixels: &Pixels) -> Result<PixelsKey<'_>> {
+    Ok(match pixels {
         Pixels::File(path) => {
             let about = fs::metadata(path).at(path)?;
-            let changed = about.modified().at(path)?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
-            hasher.update(path.as_os_str().as_encoded_bytes());
-            hasher.update(&about.len().to_le_bytes());
-            hasher.update(&changed.to_le_bytes());
+            let changed = about.modified().at(path)?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            PixelsKey::File { path: path.as_os_str().as_encoded_bytes(), bytes: about.len(), changed }
         }
-        Pixels::Memory(picture) => {
-            hasher.update(&picture.width().to_le_bytes());
-            hasher.update(blake3::hash(picture.as_raw()).as_bytes());
-        }
-        Pixels::Turned(pixels, quarters) => {
-            hasher.update(&[*quarters]);
-            hash_pixels(pixels, hasher)?;
-        }
-    }
-    Ok(())
+        Pixels::Memory(picture) => PixelsKey::Memory {
+            width: picture.width(),
+            height: picture.height(),
+            blake3: blake3::hash(picture.as_raw()).to_hex().to_string(),
+        },
+        Pixels::Turned(pixels, quarters) => PixelsKey::Turned { quarters: *quarters, of: Box::new(pixels_key(pixels)?) },
+    })
 }
 
 /// The folder for caches: `configured`, or by default `dada/features` in the user's own cache folder.
@@ -218,6 +260,33 @@ mod tests {
     }
 
     #[test]
+    fn the_key_is_a_text_that_only_a_new_version_changes() {
+        let picture = Pixels::Memory(Arc::new(image::RgbImage::from_pixel(2, 1, image::Rgb([7; 3]))));
+        let turned = Pixels::Turned(Box::new(picture), 3);
+        let dataset = Dataset { classes: vec!["c".to_owned()], samples: vec![Sample { pixels: turned, label: 0, name: "a".to_owned() }] };
+        let recipe = Recipe {
+            weights: "w".to_owned(),
+            backbone: &BackboneConfig::VitSmallPatch16(Default::default()),
+            pooling: Pooling::Cls,
+            boundary: Boundary::Stage(2),
+            preprocess: &Preprocess::default(),
+            augmented: Some((3, &AugmentConfig::default())),
+        };
+        let augment = serde_json::to_string(&AugmentConfig::default()).unwrap();
+        let content = blake3::hash(&[7; 6]).to_hex();
+        let wanted = [
+            r#"{"version":4,"weights":"w","backbone":{"name":"vit_small_patch16_224"},"pooling":"cls","boundary":{"Stage":2},"#,
+            r#""preprocess":{"resize":256,"crop":224,"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225],"squash":false},"#,
+            &format!(r#""augmented":[3,{augment}],"#),
+            r#""pictures":[{"name":"a","pixels":{"turned":{"quarters":3,"of":{"memory":{"width":2,"height":1,"#,
+            &format!(r#""blake3":"{content}"}}}}}}}}}}]}}"#),
+        ]
+        .concat();
+        assert_eq!(key_text(&recipe, &dataset, &[0]).unwrap(), wanted);
+        assert_eq!(key(&recipe, &dataset, &[0]).unwrap(), blake3::hash(wanted.as_bytes()).to_hex().to_string());
+    }
+
+    #[test]
     fn the_key_follows_everything_the_content_depends_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
@@ -230,7 +299,15 @@ mod tests {
         let file = Dataset { classes: vec!["c".to_owned()], samples: vec![sample(Pixels::File(path.clone()))] };
         let preprocess = Preprocess::default();
         let augment = AugmentConfig::default();
-        let recipe = Recipe { weights: "w".to_owned(), network: "n".to_owned(), preprocess: &preprocess, augmented: Some((1, &augment)) };
+        let (vit, convnet) = (BackboneConfig::VitSmallPatch16(Default::default()), BackboneConfig::ConvNet(Default::default()));
+        let recipe = Recipe {
+            weights: "w".to_owned(),
+            backbone: &vit,
+            pooling: Pooling::Avg,
+            boundary: Boundary::Stage(2),
+            preprocess: &preprocess,
+            augmented: Some((1, &augment)),
+        };
         let key = |recipe: &Recipe, dataset: &Dataset| super::key(recipe, dataset, &[0]);
         let base = key(&recipe, &memory(1)).unwrap();
         assert_eq!(base, key(&recipe.clone(), &memory(1)).unwrap());
@@ -240,7 +317,10 @@ mod tests {
             key(&recipe, &memory(2)),
             key(&recipe, &file),
             key(&Recipe { weights: "v".to_owned(), ..recipe.clone() }, &memory(1)),
-            key(&Recipe { network: "m".to_owned(), ..recipe.clone() }, &memory(1)),
+            key(&Recipe { backbone: &convnet, ..recipe.clone() }, &memory(1)),
+            key(&Recipe { pooling: Pooling::Max, ..recipe.clone() }, &memory(1)),
+            key(&Recipe { boundary: Boundary::Stage(3), ..recipe.clone() }, &memory(1)),
+            key(&Recipe { boundary: Boundary::Pooled, ..recipe.clone() }, &memory(1)),
             key(&Recipe { augmented: Some((2, &augment)), ..recipe.clone() }, &memory(1)),
             key(&Recipe { augmented: None, ..recipe.clone() }, &memory(1)),
             super::key(&recipe, &memory(1), &[]),

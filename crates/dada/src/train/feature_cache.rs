@@ -139,13 +139,14 @@ fn groups<'a>(
 ) -> Result<Vec<Group<'a>>> {
     let config = network.config;
     let folder = cache_file::folder(&config.train.cache)?;
-    let architecture = format!("{:?} {:?} {:?}", config.encoder.backbone, config.encoder.pooling, boundary);
     let mut groups = Vec::new();
     for pictures in classes {
         for range in [0..1, 1..1 + views].into_iter().filter(|range| !range.is_empty()) {
             let recipe = Recipe {
                 weights: network.weights.clone(),
-                network: architecture.clone(),
+                backbone: &config.encoder.backbone,
+                pooling: config.encoder.pooling,
+                boundary,
                 preprocess: &config.preprocess,
                 augmented: (range.start > 0).then_some((views, &config.augment)),
             };
