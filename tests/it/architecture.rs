@@ -257,6 +257,11 @@ fn what_uses_a_model_knows_nothing_of_training() {
 }
 
 #[test]
+fn formats_know_nothing_of_who_reads_them() {
+    assert_apart("formats", &["adversarial", "data", "embed", "embeddings", "evaluate", "loss", "model", "report", "search", "train"]);
+}
+
+#[test]
 fn ranking_and_figures_know_nothing_of_the_engine() {
     assert_apart("search", &["burn::", "dada_compute::", "evaluate"]);
     assert_apart("evaluate", &["burn::", "dada_compute::"]);

@@ -8,9 +8,10 @@ use dada::adversarial::{
     CategoryConfig, DadaConfig, DiscriminatorConfig, Discriminators, DomainConfig, GradientScale, MixConfig, Norm, RampUp, Randomness,
     Terms, append_class_mixtures,
 };
+use dada::formats::NamedTensors;
 use dada::loss::{LossSettings, PositiveMean, ProxyAnchorConfig, ProxyLoss};
 use dada::model::layers::Initializer;
-use dada::model::parameters::{self, NamedTensors};
+use dada::model::parameters;
 use dada::random::{Purpose, generator};
 use serde_json::Value;
 

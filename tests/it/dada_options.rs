@@ -1,8 +1,9 @@
 //! Every key of `[dada]` changes what is learned, and nothing breaks with any value of it.
 
 use dada::config::RunConfig;
+use dada::formats::NamedTensors;
 use dada::loss::ProxyLossConfig;
-use dada::model::parameters::{NamedTensors, tensors};
+use dada::model::parameters::tensors;
 use toml::Table;
 
 use crate::configuration::keys;

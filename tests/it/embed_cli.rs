@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use dada::formats::dump;
+use dada::data::sources::vectors::VectorDataset;
 
 use crate::tiny::{dada, pictures, printed, refused, run};
 
@@ -20,11 +20,11 @@ fn a_folder_becomes_vectors_with_paths_and_labels() {
     for name in ["x.npy", "y.safetensors", "z.parquet"] {
         let path = out.path().join(name);
         printed(&["embed".as_ref(), run().as_os_str(), photos.path().as_os_str(), "--out".as_ref(), path.as_os_str()]);
-        found.push(dump::read(&path).unwrap());
+        found.push(VectorDataset::read(&path).unwrap());
     }
     assert!(found[0] == found[1] && found[1] == found[2]);
     assert_eq!(names(out.path()), ["x.csv", "x.npy", "y.csv", "y.safetensors", "z.parquet"]);
-    let dump::Features { values, dim, labels, classes, names, .. } = &found[0];
+    let VectorDataset { values, dim, labels, classes, names, .. } = &found[0];
     assert_eq!(
         (*dim, labels.as_slice(), classes.as_slice()),
         (16, [0, 0, 0, 1, 1, 1].as_slice(), ["blue".to_owned(), "red".into()].as_slice())
@@ -45,7 +45,7 @@ fn a_damaged_picture_is_skipped_or_stops() {
     assert!(names(out.path()).is_empty(), "{:?}", names(out.path()));
     let said = String::from_utf8(dada(&words).stderr).unwrap();
     assert!(said.contains("skipped") && said.contains("1b.jpg") && said.contains("6 embeddings"), "{said}");
-    assert_eq!(dump::read(&path).unwrap().labels.len(), 6);
+    assert_eq!(VectorDataset::read(&path).unwrap().labels.len(), 6);
 }
 
 #[test]

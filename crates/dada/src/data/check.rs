@@ -7,11 +7,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::data::ceiling::{Ceiling, ceiling};
-use crate::data::pictures::decode::{MAX_FILE_BYTES, decode_bytes, read_bounded};
+use crate::data::pictures::decode::{MAX_FILE_BYTES, decode_bytes};
 use crate::data::sources::{DataConfig, read};
 use crate::data::split::Parts;
 use crate::data::{Dataset, Pixels, Sample};
 use crate::error::Result;
+use crate::formats::file::read_bounded;
 use crate::roles::Roles;
 
 /// How many of a long list a printed report shows.

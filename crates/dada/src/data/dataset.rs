@@ -8,8 +8,9 @@ use image::imageops::{rotate90, rotate180, rotate270};
 use serde::{Deserialize, Serialize};
 use strum::EnumString;
 
-use crate::data::pictures::decode::{MAX_FILE_BYTES, decode, read_bounded};
+use crate::data::pictures::decode::{MAX_FILE_BYTES, decode};
 use crate::error::Result;
+use crate::formats::file::read_bounded;
 use crate::roles::Roles;
 
 /// One of the three parts of a data set; classes never cross.

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use crate::error::{AtPath, Error, Result};
 use crate::formats::download::{Source, agent, download};
+use crate::formats::file::user_cache;
 
 /// A file of a model: `owner/name[@revision][:file]`, by default `model.safetensors` of `main`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +69,7 @@ impl Hub {
     /// When there is no home folder to keep a cache in.
     pub fn from_env() -> Result<Self> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let home = variable("HF_HOME").map(PathBuf::from).or_else(|| {
-            let caches = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cache")));
-            Some(caches?.join("huggingface"))
-        });
+        let home = variable("HF_HOME").map(PathBuf::from).or_else(|| Some(user_cache()?.join("huggingface")));
         let home = home.ok_or_else(|| Error::Config("no home folder for the cache of weights: set HF_HOME".to_owned()))?;
         let login = || fs::read_to_string(home.join("token")).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
         Ok(Self {
@@ -253,7 +251,6 @@ fn link(blob: &Path, snapshot: &Path, depth: usize) -> Result<()> {
 mod tests {
     use super::*;
     use crate::formats::download::server::{Requests, file, response, serve};
-    use crate::model::preprocess::{HALVES, beside, usual};
     use sha2::{Digest, Sha256};
 
     const CONTENT: &[u8] = b"the weights of a network, as long as one likes to think";
@@ -326,7 +323,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let (hub, requests) = hub(cache.path(), checksum(), false);
         let fetch = || hub.fetch_weights(&"timm/model".parse().unwrap(), &mut |_, _| ()).unwrap();
-        assert_eq!(beside(&fetch()).unwrap(), Some(usual(224, HALVES)));
+        assert_eq!(fs::read(fetch().with_file_name("config.json")).unwrap(), CONFIG);
         let before = requests.lock().unwrap().len();
         fetch();
         assert_eq!(requests.lock().unwrap().len(), before);

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::formats::csv;
 use crate::formats::npy::{self, Array, Values};
-use crate::formats::table::{at_line, csv_rows, number, read_text};
+use crate::formats::text::{at_line, number, read_text};
 
 const MAX_BYTES: u64 = 8 << 30;
 
@@ -61,16 +62,18 @@ fn extension(path: &Path) -> String {
 }
 
 fn label_column(path: &Path) -> Result<Vec<String>> {
-    let text = read_text(path)?;
-    let mut rows = csv_rows(path, &text)?.into_iter();
-    let (_, header) = rows.next().ok_or_else(|| Error::format(path, "found an empty file, expected a header with the column label"))?;
-    let column = header.iter().position(|name| name.trim().eq_ignore_ascii_case("label"));
+    let csv::Table { header, rows } = csv::read(path, "the column label")?;
+    let column = header.iter().position(|name| name.eq_ignore_ascii_case("label"));
     let column = column.ok_or_else(|| at_line(path, 1, format!("found the columns {}, expected one named label", header.join(", "))))?;
-    rows.map(|(line, fields)| match fields.get(column).map(|field| field.trim()) {
-        Some(label) if !label.is_empty() => Ok(label.to_owned()),
-        _ => Err(at_line(path, line, "found no label")),
-    })
-    .collect()
+    let mut labels = Vec::with_capacity(rows.len());
+    for (line, fields) in rows {
+        let label = fields.get(column).map_or("", |field| field.trim());
+        if label.is_empty() {
+            return Err(at_line(path, line, "found no label"));
+        }
+        labels.push(label.to_owned());
+    }
+    Ok(labels)
 }
 
 fn whole_numbers(path: &Path) -> Result<Vec<i64>> {
@@ -96,7 +99,7 @@ mod tests {
     }
 
     fn numbers(values: &[i64]) -> Vec<u8> {
-        npy::header("<i8", &format!("({},)", values.len()), values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        npy::file("<i8", &format!("({},)", values.len()), values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
     #[test]
@@ -107,7 +110,7 @@ mod tests {
         assert_eq!(read("y.txt", b"cat\ndog\n").unwrap(), ["cat", "dog"]);
         assert!(read("y.csv", b"id,class\n1,cat\n").unwrap_err().contains("y.csv:1: found the columns id, class"));
         assert!(read("y.csv", b"id,label\n1,cat\n2,\n").unwrap_err().contains("y.csv:3: found no label"));
-        assert!(read("y.npy", &npy::header("<f4", "(1,)", vec![0; 4])).unwrap_err().contains("found floating point of shape [1]"));
+        assert!(read("y.npy", &npy::file("<f4", "(1,)", vec![0; 4])).unwrap_err().contains("found floating point of shape [1]"));
         assert!(read("y.json", b"[]").unwrap_err().contains("expected .csv, .npy or .txt"));
     }
 

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
-use crate::data::pictures::decode::read_bounded;
 use crate::error::{Error, Result};
+use crate::formats::file::read_bounded;
 
 const MAX_BYTES: u64 = 256 << 20;
 const HEADER_BYTES: usize = 128;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::data::pictures::decode::read_bounded;
 use crate::error::{Error, Result};
+use crate::formats::file::map_bounded;
 
 /// An array in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub enum Values {
 /// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it is malformed, column-major, big-endian, or of a type other
 /// than 32- and 64-bit floating point or integers.
 pub fn read(path: &Path, limit: u64) -> Result<Array> {
-    parse(&read_bounded(path, limit)?).map_err(|problem| Error::format(path, problem))
+    parse(&map_bounded(path, limit)?).map_err(|problem| Error::format(path, problem))
 }
 
 fn parse(bytes: &[u8]) -> Result<Array, String> {
@@ -91,12 +91,25 @@ pub fn integers<const N: usize>(content: &[u8], convert: impl Fn([u8; N]) -> i64
     Values::Integers(content.as_chunks::<N>().0.iter().map(|&bytes| convert(bytes)).collect())
 }
 
-/// A file of version 1 for the tests of readers.
-#[cfg(test)]
-pub fn header(kind: &str, shape: &str, content: Vec<u8>) -> Vec<u8> {
+/// With this much room, 64-bit numbers of rows and columns fit, and the values begin at a multiple of 64 bytes.
+const HEADER: usize = 192;
+
+/// What precedes 32-bit floating point `[rows, dim]` in a file of version 1. Its length does not depend on the numbers, since the number
+/// of rows is known only when all are written.
+pub fn header(rows: usize, dim: usize) -> Vec<u8> {
+    header_of("<f4", &format!("({rows}, {dim})"), HEADER)
+}
+
+fn header_of(kind: &str, shape: &str, length: usize) -> Vec<u8> {
     let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
-    let text = format!("{text:<117}\n");
-    [b"\x93NUMPY\x01\0".to_vec(), (text.len() as u16).to_le_bytes().to_vec(), text.into_bytes(), content].concat()
+    let room = length - 10;
+    [b"\x93NUMPY\x01\0", &(room as u16).to_le_bytes()[..], format!("{text:<0$}\n", room - 1).as_bytes()].concat()
+}
+
+/// A whole file for the tests of readers.
+#[cfg(test)]
+pub fn file(kind: &str, shape: &str, content: Vec<u8>) -> Vec<u8> {
+    [header_of(kind, shape, 128), content].concat()
 }
 
 #[cfg(test)]
@@ -106,30 +119,47 @@ mod tests {
 
     #[test]
     fn every_type_is_read() {
-        let array = parse(&header("<f8", "(2, 1)", [1.5f64.to_le_bytes(), (-2.0f64).to_le_bytes()].concat())).unwrap();
+        let array = parse(&file("<f8", "(2, 1)", [1.5f64.to_le_bytes(), (-2.0f64).to_le_bytes()].concat())).unwrap();
         assert_eq!(array, Array { shape: vec![2, 1], values: Values::Floats(vec![1.5, -2.0]) });
-        let array = parse(&header("<i4", "(2,)", [7i32.to_le_bytes(), (-1i32).to_le_bytes()].concat())).unwrap();
+        let array = parse(&file("<i4", "(2,)", [7i32.to_le_bytes(), (-1i32).to_le_bytes()].concat())).unwrap();
         assert_eq!(array, Array { shape: vec![2], values: Values::Integers(vec![7, -1]) });
-        assert_eq!(parse(&header("<f4", "()", vec![0; 4])).unwrap().shape, Vec::<usize>::new());
+        assert_eq!(parse(&file("<f4", "()", vec![0; 4])).unwrap().shape, Vec::<usize>::new());
     }
 
     #[test]
     fn problems_say_what_was_found() {
-        let problem = |kind: &str, shape: &str, bytes| parse(&header(kind, shape, vec![0; bytes])).unwrap_err();
+        let problem = |kind: &str, shape: &str, bytes| parse(&file(kind, shape, vec![0; bytes])).unwrap_err();
         assert!(problem("<c8", "(2,)", 16).contains("\"<c8\""));
         assert!(problem(">f4", "(2,)", 8).contains("little-endian"));
         assert!(problem("<f4", "(2, 3)", 20).contains("found 20 bytes of values"));
         assert!(problem("<f4", "(99999999999, 99999999999)", 8).contains("found 8 bytes"));
         assert!(problem("<f4", "(a,)", 8).contains("size of \"a\""));
         assert!(parse(b"PK\x03\x04").unwrap_err().contains("not a NumPy file"));
-        let fortran = String::from_utf8_lossy(&header("<f4", "(2, 1)", Vec::new())[1..]).replace("False", "True ");
+        let fortran = String::from_utf8_lossy(&file("<f4", "(2, 1)", Vec::new())[1..]).replace("False", "True ");
         assert!(parse(&[b"\x93", fortran.as_bytes(), &[0; 8]].concat()).unwrap_err().contains("column-major"));
+    }
+
+    #[test]
+    fn a_header_is_not_believed() {
+        // Twelve bytes that promise a header of 4 GiB.
+        assert!(parse(b"\x93NUMPY\x02\0\xff\xff\xff\xff").unwrap_err().contains("truncated"));
+        assert!(parse(&file("<f4", "(6917529027641081857, 4)", vec![0; 16])).unwrap_err().contains("found 16 bytes"));
+    }
+
+    #[test]
+    fn the_length_of_a_header_does_not_depend_on_its_numbers() {
+        for size in [0, 1, usize::MAX] {
+            assert_eq!(header(size, size).len(), HEADER);
+        }
+        let values = [1.0f32.to_le_bytes(), 2.0f32.to_le_bytes()].concat();
+        let array = parse(&[header(2, 1), values].concat()).unwrap();
+        assert_eq!(array, Array { shape: vec![2, 1], values: Values::Floats(vec![1.0, 2.0]) });
     }
 
     proptest! {
         #[test]
         fn no_damage_makes_it_panic(at in 0usize..136, value: u8, kept in 0usize..140) {
-            let mut file = header("<f4", "(2,)", vec![0; 8]);
+            let mut file = file("<f4", "(2,)", vec![0; 8]);
             file[at.min(135)] = value;
             parse(&file[..kept.min(file.len())]).ok();
         }

@@ -70,13 +70,13 @@ fn over_members(members: &[Member]) -> (Figures, Figures) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::dump::Features;
+    use crate::data::sources::vectors::VectorDataset;
     use crate::progress::UNOBSERVED;
     use std::path::Path;
 
     fn subject(name: &str, turn: f32) -> Subject {
         let angle = |row: usize| (row % 3) as f32 * 0.8 + (row as f32 * turn).sin();
-        let found = Features {
+        let found = VectorDataset {
             values: (0..30).flat_map(|row| [angle(row).cos(), angle(row).sin()]).collect(),
             dim: 2,
             labels: (0..30).map(|row| row % 3).collect(),

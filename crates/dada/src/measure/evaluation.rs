@@ -131,7 +131,7 @@ fn csv_field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::dump::Features;
+    use crate::data::sources::vectors::VectorDataset;
     use crate::progress::{Message, UNOBSERVED};
     use std::path::Path;
     use std::sync::Mutex;
@@ -139,7 +139,7 @@ mod tests {
     /// Thirty rows of three classes, on three arcs that overlap.
     fn subject() -> Subject {
         let angle = |row: usize| (row % 3) as f32 * 0.8 + (row as f32 * 0.7).sin();
-        let found = Features {
+        let found = VectorDataset {
             values: (0..30).flat_map(|row| [angle(row).cos(), angle(row).sin()]).collect(),
             dim: 2,
             labels: (0..30).map(|row| row % 3).collect(),

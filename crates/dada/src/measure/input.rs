@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::data::sources::load_everything;
+use crate::data::sources::vectors::VectorDataset;
 use crate::data::{DataConfig, Dataset, Source};
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
-use crate::formats::{dump, labels};
+use crate::formats::labels;
+use crate::formats::vectors::VectorFile;
 use crate::measure::items::{Items, check_same};
 use crate::measure::run::expect_run_data;
 use crate::measure::subject::Subject;
@@ -108,7 +110,7 @@ impl Models {
                 return Err(Error::format(path, problem));
             }
         }
-        Subject::from_vectors(path, dump::read(path)?, None)
+        Subject::from_vectors(path, VectorDataset::read(path)?, None)
     }
 
     /// What is measured where this model is.
@@ -162,10 +164,10 @@ impl Vectors {
 /// Vectors with the labels of a file of their own, or without one with those beside them.
 ///
 /// # Errors
-/// As [`dump::read`] and [`labels::read_labels`], and for another number of labels than of rows.
-pub fn read_vectors(path: &Path, given: Option<&Path>) -> Result<dump::Features> {
-    let Some(given) = given else { return dump::read(path) };
-    let (values, [rows, dim]) = dump::read_vectors(path)?;
+/// As [`VectorDataset::read`] and [`labels::read_labels`], and for another number of labels than of rows.
+pub fn read_vectors(path: &Path, given: Option<&Path>) -> Result<VectorDataset> {
+    let Some(given) = given else { return VectorDataset::read(path) };
+    let VectorFile { values, shape: [rows, dim], .. } = VectorFile::read(path)?;
     let found = labels::read_labels(given)?;
     if found.len() != rows {
         let problem = format!("found {} labels, expected {rows}, one for each row of {}", found.len(), path.display());
@@ -173,7 +175,7 @@ pub fn read_vectors(path: &Path, given: Option<&Path>) -> Result<dump::Features>
     }
     let (classes, labels) = labels::number_classes(found);
     let names = (0..rows).map(|row| row.to_string()).collect();
-    Ok(dump::Features { values, dim, labels, classes, names, roles: None })
+    Ok(VectorDataset { values, dim, labels, classes, names, roles: None })
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use image::RgbImage;
 
 use crate::data::Dataset;
 use crate::data::pictures::decode::decode;
+use crate::data::sources::vectors::VectorDataset;
 use crate::device::DeviceKind;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::evaluate::Task;
-use crate::formats::dump;
+use crate::formats::vectors::VectorFile;
 use crate::measure::embedding::embed_dataset;
 use crate::measure::items::Items;
 use crate::progress::Observer;
@@ -78,7 +79,7 @@ impl Subject {
     ///
     /// # Errors
     /// As [`Embeddings::new`] and [`Task::new`].
-    pub fn from_vectors(path: &Path, found: dump::Features, roles: Option<Roles>) -> Result<Self> {
+    pub fn from_vectors(path: &Path, found: VectorDataset, roles: Option<Roles>) -> Result<Self> {
         let embeddings = Embeddings::new(found.values, found.labels.len(), found.dim)?;
         let pictures = folder_of_pictures(path, &found.names);
         Ok(Self {
@@ -130,7 +131,7 @@ impl Subject {
     /// For another number of rows, for a model where there are only vectors, and as [`embed_dataset`].
     pub fn under(&self, other: &Path, observer: Observer) -> Result<Task> {
         if !other.is_dir() {
-            let (values, [rows, dim]) = dump::read_vectors(other)?;
+            let VectorFile { values, shape: [rows, dim], .. } = VectorFile::read(other)?;
             return self.task.with(Embeddings::new(values, rows, dim)?);
         }
         match &self.origin {
@@ -153,7 +154,7 @@ mod tests {
     use crate::progress::UNOBSERVED;
 
     fn vectors(path: &Path, names: [&str; 3]) -> Subject {
-        let found = dump::Features {
+        let found = VectorDataset {
             values: vec![1.0, 0.0, 1.0, 0.1, 0.0, 1.0],
             dim: 2,
             labels: vec![0, 0, 1],

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::pictures::preprocess::Preprocess;
 use crate::error::{AtPath, Error, Result};
+use crate::formats::json;
 use crate::formats::safetensors::{read_safetensors, write_safetensors};
 use crate::model::encoder::{Encoder, EncoderConfig};
 use crate::model::layers::Initializer;
@@ -53,8 +54,8 @@ impl Model {
             architecture: self.config.backbone.name().to_owned(),
             encoder: self.config.clone(),
         };
-        write_json(&folder.join("config.json"), &about)?;
-        write_json(&folder.join("preprocessor_config.json"), &self.preprocess)?;
+        json::write(&folder.join("config.json"), &about)?;
+        json::write(&folder.join("preprocessor_config.json"), &self.preprocess)?;
         let path = folder.join("README.md");
         fs::write(&path, description).at(&path)
     }
@@ -65,12 +66,12 @@ impl Model {
     /// When a file is missing or malformed, or a tensor does not fit the architecture.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let path = folder.join("config.json");
-        let about: Description = read_json(&path)?;
+        let about: Description = json::read(&path)?;
         if about.version != VERSION {
             return Err(Error::mismatch(path.display().to_string(), format!("version {}", about.version), format!("version {VERSION}")));
         }
         about.encoder.check()?;
-        let preprocess: Preprocess = read_json(&folder.join("preprocessor_config.json"))?;
+        let preprocess: Preprocess = json::read(&folder.join("preprocessor_config.json"))?;
         preprocess.check()?;
         let path = folder.join("model.safetensors");
         let tensors = read_safetensors(&path)?.into_iter();
@@ -85,12 +86,4 @@ impl Model {
 pub fn model_folder(folder: &Path) -> PathBuf {
     let inside = folder.join("model");
     if inside.join("config.json").is_file() { inside } else { folder.to_owned() }
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    fs::write(path, serde_json::to_vec_pretty(value).expect("the value has string keys")).at(path)
-}
-
-fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
-    serde_json::from_slice(&fs::read(path).at(path)?).map_err(|error| Error::format(path, error.to_string()))
 }

@@ -4,15 +4,13 @@
 //! states, is keyed by the path of field names instead (`layer1.0.conv1.weight`). The variant of an enum does not show in a path,
 //! so that a backbone keeps its own (timm) names whichever list it is chosen from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use crate::error::{Error, Result};
-
-/// Tensors by path.
-pub type NamedTensors = BTreeMap<String, TensorData>;
+use crate::formats::NamedTensors;
 
 /// Where a visitor stands in a module tree.
 #[derive(Default)]

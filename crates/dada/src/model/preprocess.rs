@@ -1,13 +1,13 @@
 //! What values a network's weights were trained to see: it travels with the weights.
 
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::pictures::preprocess::Preprocess;
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
+use crate::formats::json;
 
 /// Mean and deviation of each channel of 0..1 values.
 pub type Statistics = [[f64; 3]; 2];
@@ -54,8 +54,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = fs::read_to_string(path).at(path)?;
-    serde_json::from_str(&text).map(Some).map_err(|error| Error::format(path, error.to_string()))
+    json::read(path).map(Some)
 }
 
 /// Compares what a run does to pictures with what its weights were trained with.
@@ -74,6 +73,7 @@ pub fn check(used: &Preprocess, trained: &Preprocess, path: &Path) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_usual_view_keeps_the_proportion_of_crop_and_resize() {

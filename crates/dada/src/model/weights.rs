@@ -1,14 +1,17 @@
 //! Pre-trained weights from a file into a network.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
+use crate::formats::file::map_bounded;
 use crate::formats::hub::Hub;
 use crate::formats::{pytorch, safetensors};
 use crate::model::parameters;
+
+/// The longest file of weights that is read: the largest network of the list takes a hundredth of it.
+const MAX_BYTES: u64 = 16 << 30;
 
 /// The file that a configuration's `weights` means: a path, or `hub:owner/name[@revision][:file]`, which is fetched if need be.
 /// `progress` is told (bytes so far, bytes in all).
@@ -29,7 +32,7 @@ pub fn locate(source: &str, progress: &mut dyn FnMut(u64, Option<u64>)) -> Resul
 /// When the file cannot be read or its header contradicts its size, and for the first tensor that is missing, unknown or of another
 /// shape.
 pub fn load<M: Module>(network: M, path: &Path) -> Result<M> {
-    let bytes = fs::read(path).at(path)?;
+    let bytes = map_bounded(path, MAX_BYTES)?;
     let mut tensors = if pytorch::recognises(&bytes) {
         pytorch::read(&bytes).map_err(|problem| Error::format(path, problem))?
     } else {
@@ -51,6 +54,7 @@ mod tests {
     use crate::model::layers::{Initializer, Linear};
     use crate::model::parameters::tensors;
     use burn::tensor::{Device, TensorData};
+    use std::fs;
 
     fn linear() -> Linear {
         Linear::new(3, 2, &mut Initializer::new(&Device::default(), 1))
@@ -118,6 +122,13 @@ mod tests {
         check(&[&(header.len() as u64).to_le_bytes()[..], header, &[0; 8]].concat());
         let valid = fs::read(written(&[("weight", floats(&[0.0; 6], &[2, 3]))]).path()).unwrap();
         check(&valid[..valid.len() - 1]);
+        let endless = tempfile::NamedTempFile::new().unwrap();
+        endless.as_file().set_len(MAX_BYTES + 1).unwrap();
+        assert!(load(linear(), endless.path()).unwrap_err().to_string().contains("more than 17179869184 bytes"));
+        assert!(load(linear(), Path::new("/dev/zero")).unwrap_err().to_string().contains("expected a regular file"));
+        fs::write(endless.path(), crate::formats::safetensors::empty("weight", "[60000000,0]")).unwrap();
+        let problem = load(linear(), endless.path()).unwrap_err().to_string();
+        assert!(problem.contains("weight: found shape [60000000, 0], expected shape [2, 3]"), "{problem}");
         assert!(load(linear(), Path::new("/nowhere/model.safetensors")).unwrap_err().to_string().starts_with("/nowhere/model.safetensors"));
     }
 }

@@ -15,15 +15,17 @@ use crate::data::pictures::augment::AugmentConfig;
 use crate::data::pictures::preprocess::Preprocess;
 use crate::data::{Dataset, Pixels};
 use crate::error::{AtPath, Error, Result};
+use crate::formats::NamedTensors;
+use crate::formats::file::{map_bounded, user_cache};
 use crate::model::backbones::BackboneConfig;
-use crate::model::encoder::Pooling;
-use crate::model::parameters::NamedTensors;
-use crate::train::tune::Boundary;
+use crate::model::encoder::{Boundary, Pooling};
 
 const MAGIC: &[u8; 8] = b"DADAFEAT";
 /// Of the layout of a file, and of what its key says. It rises whenever the same key would stand for other values.
 const VERSION: u32 = 4;
 const CHECKSUM: usize = 32;
+/// The longest file that is read.
+const MAX_BYTES: u64 = 64 << 30;
 
 /// Rows of one shape: pooled features, tokens or maps.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,9 +166,7 @@ pub fn folder(configured: &Path) -> Result<PathBuf> {
     if !configured.as_os_str().is_empty() {
         return Ok(configured.to_owned());
     }
-    let variable = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = variable.or_else(|| Some(std::env::home_dir()?.join(".cache")));
-    let caches = caches.ok_or_else(|| Error::Config("no home folder to keep features in: set train.cache".to_owned()))?;
+    let caches = user_cache().ok_or_else(|| Error::Config("no home folder to keep features in: set train.cache".to_owned()))?;
     Ok(caches.join("dada").join("features"))
 }
 
@@ -178,7 +178,7 @@ pub fn read(path: &Path, count: usize) -> Result<Option<Rows>> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = fs::read(path).at(path)?;
+    let bytes = map_bounded(path, MAX_BYTES)?;
     let broken = |problem: &str| Error::format(path, problem);
     let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| broken("not a file of features"))?;
     let mut number = || -> Result<usize> {
@@ -254,9 +254,13 @@ mod tests {
         let mut flipped = good.clone();
         *flipped.last_mut().unwrap() ^= 1;
         assert!(refused(&flipped, 4).contains("checksum"));
-        let mut huge = good;
+        let mut huge = good.clone();
         huge[16..28].fill(0xff);
         assert!(refused(&huge, 4).contains("expected 4 rows"));
+        // 32 GiB that take no room on the disk, and would take it in memory.
+        fs::write(&path, &good).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(1 << 35).unwrap();
+        assert!(read(&path, 4).unwrap_err().to_string().contains("bytes, expected 4 rows"));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{AtPath, Error, Result};
+use crate::formats::NamedTensors;
 use crate::formats::safetensors::{read_safetensors, write_safetensors};
-use crate::model::parameters::{self, NamedTensors};
+use crate::model::parameters;
 use crate::train::learner::Learner;
 use crate::train::optimizer::Adam;
 use crate::train::schedule::At;

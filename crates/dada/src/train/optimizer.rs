@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::adversarial::Recipe;
 use crate::error::{Error, Result};
-use crate::model::parameters::{ModulePath, NamedTensors};
+use crate::formats::NamedTensors;
+use crate::model::parameters::ModulePath;
 use crate::train::schedule::Schedule;
 use crate::validate::not_negative;
 use dada_compute::{AdamHyper, Decay, Moments, adam_update};

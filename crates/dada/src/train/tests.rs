@@ -11,6 +11,7 @@ use toml::Table;
 
 use super::*;
 use crate::data::Split;
+use crate::formats::NamedTensors;
 use crate::formats::safetensors::write_safetensors;
 use crate::model::layers::Initializer;
 use crate::model::parameters;
@@ -84,11 +85,11 @@ impl World {
         outcome.err().expect("an error").to_string()
     }
 
-    fn encoder(&self, run: &str) -> parameters::NamedTensors {
+    fn encoder(&self, run: &str) -> NamedTensors {
         self.tensors(run, "encoder")
     }
 
-    fn tensors(&self, run: &str, file: &str) -> parameters::NamedTensors {
+    fn tensors(&self, run: &str, file: &str) -> NamedTensors {
         let path = self.path(run).join(format!("checkpoints/last/{file}.safetensors"));
         crate::formats::safetensors::read_safetensors(&path).unwrap()
     }

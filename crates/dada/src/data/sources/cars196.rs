@@ -14,7 +14,7 @@ use crate::data::split::Parts;
 use crate::data::{Picture, Pixels};
 use crate::error::{Error, Result};
 use crate::formats::mat::{self, Value};
-use crate::formats::table::read_text;
+use crate::formats::text::read_text;
 
 const CLASSES: usize = 196;
 const TRAIN_CLASSES: usize = 98;

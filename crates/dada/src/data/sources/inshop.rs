@@ -8,7 +8,7 @@ use crate::data::sources::cub200::compare;
 use crate::data::split::Parts;
 use crate::data::{Dataset, Picture};
 use crate::error::{Error, Result};
-use crate::formats::table::{at_line, columns, number, read_text};
+use crate::formats::text::{at_line, columns, number, read_text};
 use crate::roles::Roles;
 
 /// Reads `list_eval_partition.txt`, in the root or its `Eval`; the root holds `img`. Queries come before the gallery in the test part.

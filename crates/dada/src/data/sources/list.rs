@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::data::split::Parts;
 use crate::data::{Dataset, Picture, Pixels, Split};
 use crate::error::{Error, Result};
-use crate::formats::table::{at_line, csv_rows, read_text};
+use crate::formats::csv;
+use crate::formats::text::at_line;
 use crate::roles::Roles;
 
 const COLUMNS: [&str; 5] = ["path", "label", "split", "is_query", "is_gallery"];
@@ -53,10 +54,8 @@ pub fn read(path: &Path) -> Result<(Parts, Option<Roles>)> {
 /// # Errors
 /// As [`read`].
 pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
-    let text = read_text(path)?;
-    let mut rows = csv_rows(path, &text)?.into_iter();
-    let (_, header) = rows.next().ok_or_else(|| Error::format(path, "found an empty file, expected a header with path and label"))?;
-    let header: Vec<String> = header.iter().map(|name| name.trim().to_lowercase()).collect();
+    let csv::Table { header, rows } = csv::read(path, "path and label")?;
+    let header: Vec<String> = header.iter().map(|name| name.to_lowercase()).collect();
     if let Some(unknown) = header.iter().find(|name| !COLUMNS.contains(&name.as_str())) {
         return Err(at_line(path, 1, format!("found a column {unknown:?}, expected some of {}", COLUMNS.join(", "))));
     }
@@ -64,7 +63,7 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
     let [Some(_), Some(_), ..] = places else {
         return Err(at_line(path, 1, format!("found the columns {}, expected path and label", header.join(", "))));
     };
-    let rows = rows.map(|(line, fields)| {
+    let rows = rows.into_iter().map(|(line, fields)| {
         if fields.len() != header.len() {
             return Err(at_line(path, line, format!("found {} fields, expected {}", fields.len(), header.len())));
         }
@@ -88,10 +87,10 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
         Ok(Row { path: field(0).to_owned(), label: field(1).to_owned(), split, is_query: flag(3)?, is_gallery: flag(4)? })
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;
-    match rows.is_empty() {
-        true => Err(Error::format(path, "found a header and nothing below it, expected pictures")),
-        false => Ok(rows),
+    if rows.is_empty() {
+        return Err(Error::format(path, "found a header and nothing below it, expected pictures"));
     }
+    Ok(rows)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::data::sources::cub200::compare;
 use crate::data::split::Parts;
 use crate::data::{Dataset, Picture};
 use crate::error::Result;
-use crate::formats::table::{at_line, columns, number, read_text};
+use crate::formats::text::{at_line, columns, number, read_text};
 
 const HEADER: &str = "image_id class_id super_class_id path";
 

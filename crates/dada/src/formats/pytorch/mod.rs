@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use burn::tensor::{DType, TensorData};
 
-use crate::model::parameters::NamedTensors;
+use crate::formats::NamedTensors;
 use pickle::{Id, Node, Pickle};
 
 /// A pickled integer, then a full stop: how `torch.save` began before it wrote archives.

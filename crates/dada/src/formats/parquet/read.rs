@@ -1,4 +1,4 @@
-//! Tables of vectors in Apache Parquet files, as pandas, pyarrow and polars write them: <https://parquet.apache.org/docs/file-format>.
+//! Tables of vectors as pandas, pyarrow and polars write them.
 //!
 //! The vectors are the one column of lists (of fixed or variable length) of 32- or 64-bit floating point; where there are several, that
 //! called `embedding` or `embeddings`. Columns called `path`, `label`, `is_query` and `is_gallery` are read where they are; others are not looked at.
@@ -191,10 +191,10 @@ impl Source<'_> {
             }
             Ok(())
         })?;
-        match found.len() == rows {
-            true => Ok(found),
-            false => self.refuse(format!("the column {} has {} rows, expected {rows}", descriptor.name(), found.len())),
+        if found.len() != rows {
+            return self.refuse(format!("the column {} has {} rows, expected {rows}", descriptor.name(), found.len()));
         }
+        Ok(found)
     }
 
     fn texts(&self, column: usize, rows: usize) -> Result<Vec<Option<String>>> {

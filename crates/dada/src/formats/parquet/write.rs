@@ -1,6 +1,7 @@
-//! The same as an Apache Parquet table with the columns `path`, `label` and `embedding`, a list of 32-bit floating point in each row.
+//! A table with the columns `path`, `label` and `embedding`, a list of 32-bit floating point in each row.
 
 use std::mem::take;
+use std::path::Path;
 use std::sync::Arc;
 
 use ::parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType};
@@ -11,7 +12,7 @@ use ::parquet::schema::parser::parse_message_type;
 use ::parquet::schema::types::{ColumnPath, TypePtr};
 
 use crate::error::{AtPath, Result};
-use crate::formats::vectors::Partial;
+use crate::formats::file::Partial;
 
 /// Values in a row group: so many are held in memory, and what a reader takes at a time.
 const GROUP: usize = 1 << 22;
@@ -23,7 +24,7 @@ const SCHEMA: &str = "message embeddings {
 }";
 
 /// A table in the making.
-pub struct Table {
+pub struct Writer {
     writer: SerializedFileWriter<Partial>,
     group: Group,
 }
@@ -37,10 +38,9 @@ struct Group {
     values: Vec<f32>,
 }
 
-impl Table {
-    /// An empty table.
-    pub fn new(file: Partial) -> Result<Self> {
-        let path = file.to.clone();
+impl Writer {
+    /// Begins a file.
+    pub fn create(path: &Path) -> Result<Self> {
         let schema = TypePtr::new(parse_message_type(SCHEMA).expect("the schema above is one"));
         // Neither a dictionary nor minima and maxima are of use for vectors.
         let vectors = ColumnPath::from(vec!["embedding".to_owned(), "list".to_owned(), "element".to_owned()]);
@@ -49,7 +49,8 @@ impl Table {
             .set_column_dictionary_enabled(vectors.clone(), false)
             .set_column_statistics_enabled(vectors, EnabledStatistics::None)
             .build();
-        let writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).map_err(std::io::Error::from).at(&path)?;
+        let writer =
+            SerializedFileWriter::new(Partial::create(path)?, schema, Arc::new(properties)).map_err(std::io::Error::from).at(path)?;
         Ok(Self { writer, group: Group::default() })
     }
 
@@ -66,9 +67,9 @@ impl Table {
     }
 
     /// Completes the file and gives it its name.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn keep(mut self) -> Result<()> {
         self.flush()?;
-        let path = self.writer.inner().to.clone();
+        let path = self.writer.inner().path().to_owned();
         self.writer.into_inner().map_err(std::io::Error::from).at(&path)?.keep()
     }
 
@@ -77,7 +78,7 @@ impl Table {
         if group.paths.is_empty() {
             return Ok(());
         }
-        let path = self.writer.inner().to.clone();
+        let path = self.writer.inner().path().to_owned();
         group.write(&mut self.writer).map_err(std::io::Error::from).at(&path)
     }
 }
