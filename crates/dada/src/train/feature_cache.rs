@@ -190,7 +190,7 @@ fn compute(
         for row in computed.by_ref().take(group.rows()) {
             values.extend_from_slice(&row?);
             done += 1;
-            if done % BATCH == 0 || done == of {
+            if done.is_multiple_of(BATCH) || done == of {
                 observe(Event::Cached { done, of });
             }
         }

@@ -69,7 +69,7 @@ fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, obser
     let mut session = Session::open(config, folder, resume, observe)?;
     while !session.is_done() {
         match session.epoch(stop, observe)? {
-            Epoch::Done(next) => session = next,
+            Epoch::Done(next) => session = *next,
             Epoch::Stopped(at) => return Ok(Outcome::Stopped(at)),
         }
     }

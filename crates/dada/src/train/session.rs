@@ -63,7 +63,7 @@ pub struct Session<'a> {
 /// How an epoch ended.
 pub enum Epoch<'a> {
     /// With a checkpoint; the run goes on.
-    Done(Session<'a>),
+    Done(Box<Session<'a>>),
     /// On request, with a checkpoint of the next step.
     Stopped(At),
 }
@@ -153,7 +153,8 @@ impl<'a> Session<'a> {
         let pictures = epoch_batches(&self.train.dataset.labels(), &self.sampler, config.seed, self.at.epoch)?;
         for batch in Batches::new(&self.train, &self.network, pictures, self.at) {
             let Batch { input, labels } = batch?;
-            let context = Context { config, clock: self.clock, at: self.at, recording: self.at.step % config.train.journal_every == 0 };
+            let context =
+                Context { config, clock: self.clock, at: self.at, recording: self.at.step.is_multiple_of(config.train.journal_every) };
             let (learner, record) = step::update(self.learner, input, &labels, context, &mut self.losses);
             self.learner = learner;
             if let Some(record) = record {
@@ -180,7 +181,7 @@ impl<'a> Session<'a> {
             checkpoint::save(&self.folder, "best", header.clone(), &self.learner)?;
         }
         checkpoint::save(&self.folder, "last", header, &self.learner)?;
-        Ok(Epoch::Done(self))
+        Ok(Epoch::Done(Box::new(self)))
     }
 
     /// Measures the best epoch's encoder, exports it, and says that the run is finished.
@@ -246,7 +247,7 @@ impl<'a> Session<'a> {
 
     /// Measures on the validation classes, if it is their turn, and says whether no epoch before was better.
     fn validate(&mut self, observe: Observer) -> Result<bool> {
-        let is_due = self.is_done() || self.at.epoch % self.config.train.evaluate_every == 0;
+        let is_due = self.is_done() || self.at.epoch.is_multiple_of(self.config.train.evaluate_every);
         if self.validation.is_empty() || !is_due {
             return Ok(false);
         }
