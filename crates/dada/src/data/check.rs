@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -127,13 +128,16 @@ fn inspect(pixels: &Pixels) -> Inspected {
             hasher.update(&picture.width().to_le_bytes()).update(picture.as_raw());
             Inspected { hash: Some(hasher.finalize()), problem: None }
         }
+        Pixels::Bytes { name, bytes } => inspect_bytes(bytes, name),
         Pixels::File(path) => match read_bounded(path, MAX_FILE_BYTES) {
-            Ok(bytes) => {
-                Inspected { hash: Some(blake3::hash(&bytes)), problem: decode_bytes(&bytes, path).err().map(|error| error.to_string()) }
-            }
+            Ok(bytes) => inspect_bytes(&bytes, path),
             Err(error) => Inspected { hash: None, problem: Some(error.to_string()) },
         },
     }
+}
+
+fn inspect_bytes(bytes: &[u8], name: &Path) -> Inspected {
+    Inspected { hash: Some(blake3::hash(bytes)), problem: decode_bytes(bytes, name).err().map(|error| error.to_string()) }
 }
 
 /// One number for each different content; a file that cannot be opened is like no other.

@@ -8,7 +8,7 @@ use image::imageops::{rotate90, rotate180, rotate270};
 use serde::{Deserialize, Serialize};
 use strum::EnumString;
 
-use crate::data::pictures::decode::{MAX_FILE_BYTES, decode};
+use crate::data::pictures::decode::{MAX_FILE_BYTES, decode, decode_bytes};
 use crate::error::Result;
 use crate::formats::file::read_bounded;
 use crate::roles::Roles;
@@ -31,6 +31,13 @@ pub enum Split {
 pub enum Pixels {
     /// A picture file, decoded when it is needed.
     File(PathBuf),
+    /// A picture file's content, decoded when it is needed.
+    Bytes {
+        /// What errors call it.
+        name: PathBuf,
+        /// As the file would have them.
+        bytes: Arc<[u8]>,
+    },
     /// Decoded already.
     Memory(Arc<image::RgbImage>),
     /// Others, turned clockwise by so many quarters.
@@ -45,6 +52,7 @@ impl Pixels {
     pub fn picture(&self) -> Result<Arc<image::RgbImage>> {
         Ok(match self {
             Self::File(path) => Arc::new(decode(path)?),
+            Self::Bytes { name, bytes } => Arc::new(decode_bytes(bytes, name)?),
             Self::Memory(picture) => picture.clone(),
             Self::Turned(pixels, quarters) => {
                 let picture = pixels.picture()?;
@@ -66,6 +74,7 @@ impl Pixels {
     pub fn content(&self) -> Result<u64> {
         let hash = match self {
             Self::File(path) => blake3::hash(&read_bounded(path, MAX_FILE_BYTES)?),
+            Self::Bytes { bytes, .. } => blake3::hash(bytes),
             Self::Memory(picture) => blake3::hash(picture.as_raw()),
             Self::Turned(pixels, _) => return pixels.content(),
         };

@@ -1,6 +1,5 @@
 //! The one engine from pictures to vectors: training, evaluation, `dada embed` and whoever comes later run their pictures through [`Embedder`].
 
-pub mod files;
 pub mod to_file;
 
 use std::collections::VecDeque;
@@ -169,4 +168,104 @@ impl<R: Iterator<Item = Request>, S: Iterator<Item = usize>> Iterator for Rows<'
 /// What an encoder computed, on the host.
 pub fn values(data: TensorData) -> Vec<f32> {
     data.try_into_vec_as::<f32>().expect("an encoder computes in floating point")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::pictures::preprocess::Preprocess;
+    use crate::model::encoder::EncoderConfig;
+    use crate::model::layers::Initializer;
+    use crate::progress::SILENT;
+    use burn::module::Module;
+    use image::{ImageFormat, Rgb, RgbImage};
+    use std::io::Cursor;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    fn model() -> Model {
+        let config = EncoderConfig { dim: 5, ..EncoderConfig::default() };
+        let encoder = config.init(&mut Initializer::new(&Device::flex(), 3)).valid();
+        Model { config, preprocess: Preprocess { resize: 16, crop: 16, ..Preprocess::default() }, encoder }
+    }
+
+    fn picture(index: usize) -> RgbImage {
+        RgbImage::from_fn(20, 18, |x, y| Rgb([(index * 7) as u8, (x * 12) as u8, (y * 13) as u8]))
+    }
+
+    #[test]
+    fn a_file_its_bytes_and_its_pixels_have_one_vector() {
+        let (model, device) = (model(), Device::flex());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        picture(1).save(&path).unwrap();
+        let bytes: Arc<[u8]> = std::fs::read(&path).unwrap().into();
+        let damaged = Pixels::Bytes { name: "upload 7".into(), bytes: bytes[..40].into() };
+        let all = [Pixels::File(path), Pixels::Bytes { name: "upload 6".into(), bytes }, damaged, Pixels::Memory(Arc::new(picture(1)))];
+        let embedder = Embedder::of(&model, &device);
+        let found: Vec<Result<Vec<f32>>> = embedder.vectors(all.into_iter()).collect();
+        let [file, bytes, damaged, memory] = found.try_into().unwrap();
+        let file = file.unwrap();
+        assert_eq!(file.len(), 5);
+        assert!((file.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-5);
+        assert_eq!((bytes.unwrap(), memory.unwrap()), (file.clone(), file));
+        let problem = damaged.unwrap_err().to_string();
+        assert!(problem.starts_with("upload 7: "), "{problem}");
+    }
+
+    #[test]
+    fn every_picture_has_its_vector_in_order_whatever_is_beside_it() {
+        let (model, device) = (model(), Device::flex());
+        let embedder = Embedder::of(&model, &device);
+        let alone = |index: usize| embedder.vectors(std::iter::once(Pixels::Memory(Arc::new(picture(index))))).next().unwrap().unwrap();
+        let gone = [0, BATCH - 1, BATCH, 2 * BATCH + 3];
+        let pictures = (0..2 * BATCH + 5).map(|index| {
+            if gone.contains(&index) {
+                Pixels::File(PathBuf::from(format!("/gone/{index}.png")))
+            } else {
+                Pixels::Memory(Arc::new(picture(index)))
+            }
+        });
+        let found: Vec<Result<Vec<f32>>> = embedder.vectors(pictures).collect();
+        assert_eq!(found.len(), 2 * BATCH + 5);
+        for (index, vector) in found.iter().enumerate() {
+            match vector {
+                Err(error) => assert!(gone.contains(&index) && error.to_string().contains(&format!("/gone/{index}.png"))),
+                Ok(vector) if index % 16 == 1 => {
+                    let difference = vector.iter().zip(alone(index)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(difference < 1e-5, "{index}: {difference}");
+                }
+                Ok(_) => assert!(!gone.contains(&index)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_data_set_needs_every_picture() {
+        let (model, device) = (model(), Device::flex());
+        let embedder = Embedder::of(&model, &device);
+        let sample = |pixels| crate::data::Sample { pixels, label: 0, name: String::new() };
+        let mut dataset =
+            Dataset { classes: vec!["c".into()], samples: (0..3).map(|index| sample(Pixels::Memory(Arc::new(picture(index))))).collect() };
+        assert_eq!(embedder.dataset(&dataset, SILENT).unwrap().rows(), 3);
+        dataset.samples[1].pixels = Pixels::File("/gone.png".into());
+        assert!(embedder.dataset(&dataset, SILENT).unwrap_err().to_string().contains("/gone.png"));
+        assert!(embedder.dataset(&Dataset::default(), SILENT).unwrap_err().to_string().contains("empty"));
+    }
+
+    #[test]
+    fn a_row_has_the_shape_of_its_boundary() {
+        let (model, device) = (model(), Device::flex());
+        let embedder = Embedder::of(&model, &device);
+        assert_eq!(embedder.row_shape(Output::Embedding), [5]);
+        let features = model.config.backbone.features();
+        assert_eq!(embedder.row_shape(Output::Boundary(Boundary::Pooled)), [features]);
+        let shape = embedder.row_shape(Output::Boundary(Boundary::Stage(1)));
+        let mut png = Cursor::new(Vec::new());
+        picture(0).write_to(&mut png, ImageFormat::Png).unwrap();
+        let request = Request { pixels: Pixels::Bytes { name: "a".into(), bytes: png.into_inner().into() }, view: View::Test };
+        let row =
+            embedder.rows(std::iter::once(request), std::iter::once(1), Output::Boundary(Boundary::Stage(1))).next().unwrap().unwrap();
+        assert_eq!(row.len(), shape.iter().product::<usize>());
+    }
 }

@@ -112,6 +112,9 @@ enum PixelsKey<'a> {
         /// Since 1970.
         changed: Duration,
     },
+    Bytes {
+        blake3: String,
+    },
     Memory {
         width: u32,
         height: u32,
@@ -149,6 +152,7 @@ fn pixels_key(pixels: &Pixels) -> Result<PixelsKey<'_>> {
             let changed = about.modified().at(path)?.duration_since(UNIX_EPOCH).unwrap_or_default();
             PixelsKey::File { path: path.as_os_str().as_encoded_bytes(), bytes: about.len(), changed }
         }
+        Pixels::Bytes { bytes, .. } => PixelsKey::Bytes { blake3: blake3::hash(bytes).to_hex().to_string() },
         Pixels::Memory(picture) => PixelsKey::Memory {
             width: picture.width(),
             height: picture.height(),

@@ -184,7 +184,7 @@ fn compute(
     });
     let embedder = network.embedder();
     let mut computed = embedder.rows(requests, batches.iter().map(|(_, pictures)| pictures.len()), Output::Boundary(boundary));
-    let (mut done, mut writable) = (0, true);
+    let (mut done, mut writable) = (0usize, true);
     for group in missing {
         let mut values = Vec::with_capacity(group.rows() * rows.width());
         for row in computed.by_ref().take(group.rows()) {
