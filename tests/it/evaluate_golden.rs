@@ -2,8 +2,6 @@
 //!
 //! `DADA_GOLDEN_DIR` names another folder with files of the same form.
 
-use std::path::PathBuf;
-
 use dada::embeddings::Embeddings;
 use dada::evaluate::clustering::agreement;
 use dada::evaluate::definitions::compare_self;
@@ -14,8 +12,7 @@ use serde_json::Value;
 const TOLERANCE: f64 = 1e-6;
 
 fn golden() -> Value {
-    let folder = std::env::var_os("DADA_GOLDEN_DIR").map_or_else(|| PathBuf::from("tests/fixtures"), PathBuf::from);
-    serde_json::from_slice(&std::fs::read(folder.join("metrics_golden.json")).unwrap()).unwrap()
+    crate::golden::read("metrics_golden.json")
 }
 
 fn integers(value: &Value) -> Vec<usize> {

@@ -72,9 +72,8 @@ mod tests {
             let classes: Vec<usize> = (0..rows).map(|row| row % 5).collect();
             let leaf = || Tensor::<2>::from_data(TensorData::new(values.clone(), [rows, 3]), (&device, DType::F64)).require_grad();
             // Cubes within a class, squares between classes.
-            let energy = |product: f64, same: bool| match same {
-                true => (product.powi(3), 3.0 * product.powi(2)),
-                false => (product.powi(2), 2.0 * product),
+            let energy = |product: f64, same: bool| {
+                if same { (product.powi(3), 3.0 * product.powi(2)) } else { (product.powi(2), 2.0 * product) }
             };
             let marks = |mark: fn(usize, usize, &[usize]) -> bool| {
                 let marks = (0..rows * rows).map(|at| f64::from(u8::from(mark(at / rows, at % rows, &classes))));

@@ -71,15 +71,21 @@ pub fn epoch_batches(labels: &[usize], config: &SamplerConfig, seed: u64, epoch:
         )));
     }
     let mut deck = Deck::new(members.len());
-    let batches = (0..config.steps(labels.len())).map(|step| {
+    let mut batches = Vec::new();
+    for step in 0..config.steps(labels.len()) {
         let mut rng = generator(seed, Purpose::Sample, epoch, step, 0);
-        let classes = match replacement {
-            true => (0..classes_per_batch).map(|_| rng.random_range(0..members.len())).collect(),
-            false => deck.deal(classes_per_batch, &mut rng),
+        let classes: Vec<usize> = if replacement {
+            (0..classes_per_batch).map(|_| rng.random_range(0..members.len())).collect()
+        } else {
+            deck.deal(classes_per_batch, &mut rng)
         };
-        classes.into_iter().flat_map(|class| draw(&members[class], images_per_class, replacement, &mut rng)).collect()
-    });
-    Ok(batches.collect())
+        let mut batch = Vec::with_capacity(batch_size);
+        for class in classes {
+            batch.extend(draw(&members[class], images_per_class, replacement, &mut rng));
+        }
+        batches.push(batch);
+    }
+    Ok(batches)
 }
 
 /// The pictures of each class that has any.

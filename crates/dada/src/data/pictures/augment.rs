@@ -134,15 +134,14 @@ pub fn augment(picture: &RgbImage, preprocess: &Preprocess, config: &AugmentConf
     } else {
         picture
     };
-    let region = match preprocess.squash {
-        false => random_region(picture.dimensions(), config, rng),
-        true => {
-            let (width, height) = picture.dimensions();
-            let side = width.max(height);
-            let [across, down] = [width, height].map(|length| f64::from(length) / f64::from(side.max(1)));
-            let Region { left, top, width, height } = random_region((side, side), config, rng);
-            Region { left: left * across, top: top * down, width: width * across, height: height * down }
-        }
+    let region = if preprocess.squash {
+        let (width, height) = picture.dimensions();
+        let side = width.max(height);
+        let [across, down] = [width, height].map(|length| f64::from(length) / f64::from(side.max(1)));
+        let Region { left, top, width, height } = random_region((side, side), config, rng);
+        Region { left: left * across, top: top * down, width: width * across, height: height * down }
+    } else {
+        random_region(picture.dimensions(), config, rng)
     };
     let mut view = resample(picture, region, size, size)?;
     if config.flip && rng.random_bool(0.5) {
