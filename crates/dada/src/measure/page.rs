@@ -46,7 +46,7 @@ pub fn evaluation_page(
         classes: &map.classes,
     });
     let picture = |row: usize| subject.picture(row);
-    let shown = evaluation::Details {
+    let shown = evaluation::Content {
         title: "Evaluation",
         about: &subject.about,
         classes: &subject.classes,

@@ -35,7 +35,7 @@ const MANY: usize = 30;
 pub type Pictures<'a> = &'a (dyn Fn(usize) -> Result<Arc<RgbImage>> + Sync);
 
 /// What was evaluated, besides numbers: names, pictures, and how intervals are made.
-pub struct Details<'a> {
+pub struct Content<'a> {
     /// The heading.
     pub title: &'a str,
     /// What was measured, on what.
@@ -70,22 +70,22 @@ pub struct Training<'a> {
 ///
 /// # Errors
 /// As [`Task::retrieval`]. A picture that cannot be read leaves its place empty.
-pub fn page(task: &Task, details: &Details, ks: &[usize], progress: Progress) -> Result<(Page, Retrieval)> {
+pub fn page(task: &Task, content: &Content, ks: &[usize], progress: Progress) -> Result<(Page, Retrieval)> {
     let (retrieval, curve) = retrieval_and_curve(task, ks, progress)?;
-    let mut page = Page::new(details.title, details.about);
-    page.section("In short", headline(task, &retrieval, details)?);
+    let mut page = Page::new(content.title, content.about);
+    page.section("In short", headline(task, &retrieval, content)?);
     page.section("Along the ranking", [curves(&curve)]);
-    page.section("Similarities", similarity(&similarities(task, details.bootstrap.seed)));
-    page.section("Classes", classes(&retrieval, details));
-    let [worst, drawn] = examples(task, &retrieval, details.bootstrap.seed);
-    page.section("Worst queries", queries(task, &retrieval, &worst, details, "One query of each class, the lowest scores first.")?);
-    page.section("Queries drawn by chance", queries(task, &retrieval, &drawn, details, "What is typical, whatever the scores.")?);
-    page.section("Maps", maps(task, details)?);
+    page.section("Similarities", similarity(&similarities(task, content.bootstrap.seed)));
+    page.section("Classes", classes(&retrieval, content));
+    let [worst, drawn] = examples(task, &retrieval, content.bootstrap.seed);
+    page.section("Worst queries", queries(task, &retrieval, &worst, content, "One query of each class, the lowest scores first.")?);
+    page.section("Queries drawn by chance", queries(task, &retrieval, &drawn, content, "What is typical, whatever the scores.")?);
+    page.section("Maps", maps(task, content)?);
     Ok((page, retrieval))
 }
 
-fn headline(task: &Task, retrieval: &Retrieval, details: &Details) -> Result<Vec<Html>> {
-    let intervals = retrieval.intervals(&details.bootstrap)?;
+fn headline(task: &Task, retrieval: &Retrieval, content: &Content) -> Result<Vec<Html>> {
+    let intervals = retrieval.intervals(&content.bootstrap)?;
     let entries = retrieval.means.entries();
     let first = entries.first().map(|(name, _)| name.clone()).unwrap_or_default();
     let range = |(low, high): Interval| format!("{} to {}", decimal(low, 3), decimal(high, 3));
@@ -96,7 +96,7 @@ fn headline(task: &Task, retrieval: &Retrieval, details: &Details) -> Result<Vec
         let [value, low, high] = [*value, *low, *high].map(|value| decimal(value, 4));
         vec![name.clone(), value, low, high]
     });
-    let others = details.figures.iter().map(|(name, value)| vec![name.clone(), decimal(*value, 4), "–".into(), "–".into()]);
+    let others = content.figures.iter().map(|(name, value)| vec![name.clone(), decimal(*value, 4), "–".into(), "–".into()]);
     let rows: Vec<Vec<String>> = rows.chain(others).collect();
     let gallery = match task.roles() {
         None => format!("{} queries, each searched in all others", count(retrieval.queries.len())),
@@ -111,7 +111,7 @@ fn headline(task: &Task, retrieval: &Retrieval, details: &Details) -> Result<Vec
          move with other queries of the same kind. Another training run may move it further.",
         count(retrieval.classes.len()),
         task.embeddings().dim(),
-        count(details.bootstrap.resamples),
+        count(content.bootstrap.resamples),
     );
     Ok(vec![tiles(&large), Html::note(&about), details("All figures", &table(&["metric", "mean", "95 % from", "to"], &rows))])
 }
@@ -153,20 +153,20 @@ fn similarity(found: &Similarities) -> Vec<Html> {
     vec![histogram("Cosines of pairs", "cosine", "pairs", &series, [edge(first), edge(last + 1)]), Html::note(&about)]
 }
 
-fn classes(retrieval: &Retrieval, details: &Details) -> Vec<Html> {
-    let by_map = class_chart("map@r", retrieval, details, |means| means.map_at_r);
-    let by_recall = class_chart("precision@1", retrieval, details, |means| means.precision_at_1);
+fn classes(retrieval: &Retrieval, content: &Content) -> Vec<Html> {
+    let by_map = class_chart("map@r", retrieval, content, |means| means.map_at_r);
+    let by_recall = class_chart("precision@1", retrieval, content, |means| means.precision_at_1);
     vec![switch("classes", &[("map@r", by_map), ("precision@1", by_recall)])]
 }
 
 /// A bar for each class, the lowest first; of many classes also how they are spread.
-fn class_chart(metric: &str, retrieval: &Retrieval, details: &Details, value: fn(&Means) -> f64) -> Html {
+fn class_chart(metric: &str, retrieval: &Retrieval, content: &Content, value: fn(&Means) -> f64) -> Html {
     let mut rows = Vec::new();
     let mut bins = vec![0; 20];
     for class in &retrieval.classes {
         let value = value(&class.means);
         bins[((value * 20.0) as usize).min(19)] += 1;
-        rows.push(Bar { name: class_name(details, class.label).to_owned(), value, note: format!("{} queries", count(class.queries)) });
+        rows.push(Bar { name: class_name(content, class.label).to_owned(), value, note: format!("{} queries", count(class.queries)) });
     }
     rows.sort_by(|a, b| a.value.total_cmp(&b.value));
     let total = rows.len();
@@ -184,8 +184,8 @@ fn class_chart(metric: &str, retrieval: &Retrieval, details: &Details, value: fn
     Html::from_iter([list, histogram(&format!("Classes by {metric}"), metric, "classes", &[counts], [0.0, 1.0])])
 }
 
-fn class_name<'a>(details: &Details<'a>, label: usize) -> &'a str {
-    details.classes.get(label).map_or("", String::as_str)
+fn class_name<'a>(content: &Content<'a>, label: usize) -> &'a str {
+    content.classes.get(label).map_or("", String::as_str)
 }
 
 /// Query numbers: the worst of each class, and some drawn by chance.
@@ -206,7 +206,7 @@ fn examples(task: &Task, retrieval: &Retrieval, seed: u64) -> [Vec<usize>; 2] {
 }
 
 /// Queries with what was found for them: as pictures where there are any, by name otherwise.
-fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], details: &Details, about: &str) -> Result<Vec<Html>> {
+fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], content: &Content, about: &str) -> Result<Vec<Html>> {
     let all = task.queries();
     let rows: Vec<usize> = numbers.iter().map(|&query| all[query]).collect();
     let found = task.nearest(&rows, NEIGHBOURS)?;
@@ -214,13 +214,13 @@ fn queries(task: &Task, retrieval: &Retrieval, numbers: &[usize], details: &Deta
     for ((&query, row), found) in numbers.iter().zip(rows).zip(found) {
         examples.push(Example { row, score: retrieval.queries[query], found });
     }
-    let Some(picture) = details.pictures else {
-        let rows: Vec<Vec<String>> = examples.iter().map(|example| example.in_words(task, details)).collect();
+    let Some(picture) = content.pictures else {
+        let rows: Vec<Vec<String>> = examples.iter().map(|example| example.in_words(task, content)).collect();
         return Ok(vec![Html::note(about), table(&["query", "map@r", "first hit at rank", "nearest"], &rows)]);
     };
     let about =
         format!("{about} The query has a grey frame; what was found is framed green where it is right and broken red where it is wrong.");
-    let strips = examples.iter().map(|example| example.in_pictures(task, details, picture));
+    let strips = examples.iter().map(|example| example.in_pictures(task, content, picture));
     Ok([Html::note(&about)].into_iter().chain(strips).collect())
 }
 
@@ -232,25 +232,25 @@ struct Example {
 }
 
 impl Example {
-    fn in_words(&self, task: &Task, details: &Details) -> Vec<String> {
+    fn in_words(&self, task: &Task, content: &Content) -> Vec<String> {
         let nearest = self.found.first().map_or_else(String::new, |item| {
-            format!("{}, cosine {}", row_name(task, details, item.index), decimal(item.similarity.into(), 3))
+            format!("{}, cosine {}", row_name(task, content, item.index), decimal(item.similarity.into(), 3))
         });
         let map_at_r = decimal(self.score.average_precision_at_r, 3);
-        vec![row_name(task, details, self.row), map_at_r, count(self.score.first_hit), nearest]
+        vec![row_name(task, content, self.row), map_at_r, count(self.score.first_hit), nearest]
     }
 
-    fn in_pictures(&self, task: &Task, details: &Details, picture: Pictures) -> Html {
+    fn in_pictures(&self, task: &Task, content: &Content, picture: Pictures) -> Html {
         let labels = task.labels();
         let thumbnail = |row: usize, caption: &str| {
             let made = picture(row).map_or_else(|_| Thumbnail::missing(caption), |picture| Thumbnail::new(&picture, caption));
-            made.named(&format!("{}: {}", class_name(details, labels[row]), details.names[row]))
+            made.named(&format!("{}: {}", class_name(content, labels[row]), content.names[row]))
         };
-        let caption = format!("{}: first hit at rank {}", class_name(details, labels[self.row]), count(self.score.first_hit));
+        let caption = format!("{}: first hit at rank {}", class_name(content, labels[self.row]), count(self.score.first_hit));
         let mut pictures = vec![(Mark::Query, thumbnail(self.row, &caption))];
         for item in &self.found {
             let mark = if labels[item.index] == labels[self.row] { Mark::Right } else { Mark::Wrong };
-            let caption = format!("{} {}", decimal(item.similarity.into(), 2), class_name(details, labels[item.index]));
+            let caption = format!("{} {}", decimal(item.similarity.into(), 2), class_name(content, labels[item.index]));
             pictures.push((mark, thumbnail(item.index, &caption)));
         }
         strip(&pictures)
@@ -258,22 +258,22 @@ impl Example {
 }
 
 /// The class of a row, and what the row is called where that says more.
-fn row_name(task: &Task, details: &Details, row: usize) -> String {
-    let (class, name) = (class_name(details, task.labels()[row]), &details.names[row]);
+fn row_name(task: &Task, content: &Content, row: usize) -> String {
+    let (class, name) = (class_name(content, task.labels()[row]), &content.names[row]);
     if class == name { class.to_owned() } else { format!("{class} ({name})") }
 }
 
-fn maps(task: &Task, details: &Details) -> Result<Vec<Html>> {
-    let rows = sample_classes(task.labels(), POINTS, details.bootstrap.seed);
+fn maps(task: &Task, content: &Content) -> Result<Vec<Html>> {
+    let rows = sample_classes(task.labels(), POINTS, content.bootstrap.seed);
     let labels: Vec<usize> = rows.iter().map(|&row| task.labels()[row]).collect();
-    let point = |at: usize| (labels[at], format!("{}: {}", class_name(details, labels[at]), details.names[rows[at]]), Shape::Dot);
+    let point = |at: usize| (labels[at], format!("{}: {}", class_name(content, labels[at]), content.names[rows[at]]), Shape::Dot);
     let mut parts = both_maps("Measured items", &task.embeddings().select(&rows)?, rows.len(), &point)?;
     let mut about = if rows.len() == task.labels().len() {
         "All items.".to_owned()
     } else {
         format!("Whole classes, drawn by seed: {} of {} items.", count(rows.len()), count(task.labels().len()))
     };
-    if let Some(training) = &details.training {
+    if let Some(training) = &content.training {
         let point = |at: usize| {
             let class = training.classes.get(training.labels[at]).map_or("", String::as_str);
             if at < training.samples {
@@ -335,9 +335,9 @@ mod tests {
         let names: Vec<String> = (0..60).map(|row| format!("a&b/{row}.png")).collect();
         let figures = [("nmi".to_owned(), 0.5)];
         let bootstrap = Bootstrap { resamples: 20, seed: 0 };
-        let details =
-            Details { title: "t", about: "a", classes: &classes, names: &names, pictures, figures: &figures, bootstrap, training };
-        page(task, &details, &[1, 2], SILENT).unwrap().0.render()
+        let content =
+            Content { title: "t", about: "a", classes: &classes, names: &names, pictures, figures: &figures, bootstrap, training };
+        page(task, &content, &[1, 2], SILENT).unwrap().0.render()
     }
 
     #[test]
