@@ -224,7 +224,7 @@ fn unpack(packed: &Path, packing: Packing, into: &Path) -> Result<()> {
             let mut archive = zip::ZipArchive::new(file).map_err(|error| malformed(&error))?;
             for index in 0..archive.len() {
                 let mut entry = archive.by_index(index).map_err(|error| malformed(&error))?;
-                if let (true, Some(name)) = (entry.is_file(), entry.enclosed_name().map(Path::to_owned)) {
+                if let (true, Some(name)) = (entry.is_file(), entry.enclosed_name()) {
                     write(into, &name, &mut entry).map_err(|error| malformed(&error))?;
                 }
             }
@@ -273,7 +273,7 @@ mod tests {
     fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
         for (name, content) in files {
-            writer.start_file(*name, zip::write::FileOptions::default()).unwrap();
+            writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
             writer.write_all(content).unwrap();
         }
         writer.finish().unwrap().into_inner()

@@ -1,8 +1,11 @@
 //! Comma-separated values with a header: RFC 4180, with any line ends, blank lines passed over, and stray quotes refused.
 
+use std::io;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use ::csv::{ReaderBuilder, StringRecord, Terminator, WriterBuilder};
+
+use crate::error::{AtPath, Error, Result};
 use crate::formats::file::Partial;
 use crate::formats::text::{at_line, read_text};
 
@@ -12,7 +15,7 @@ pub struct Table {
     /// The names of the columns, without white space around them.
     pub header: Vec<String>,
     /// Each with the number of the line on which it begins, from 1. A row may have more or fewer fields than the header.
-    pub rows: Vec<(usize, Vec<String>)>,
+    pub rows: Vec<(usize, StringRecord)>,
 }
 
 /// Reads a file.
@@ -26,52 +29,44 @@ pub fn read(path: &Path, expected: &str) -> Result<Table> {
     Ok(Table { header: header.iter().map(|name| name.trim().to_owned()).collect(), rows: rows.collect() })
 }
 
-/// Comma-separated rows with the number of the line on which each begins. Fields in double quotes may hold commas, line ends, and
-/// quotes written twice.
-fn parse(path: &Path, text: &str) -> Result<Vec<(usize, Vec<String>)>> {
-    let (mut rows, mut row, mut field) = (Vec::new(), Vec::new(), String::new());
-    let (mut line, mut begin, mut quoted) = (1, 1, false);
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        let ends_field = |next: Option<&char>| matches!(next, None | Some(',' | '\n' | '\r'));
-        match character {
-            '"' if !quoted && field.is_empty() => quoted = true,
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                field.push('"');
-            }
-            '"' if quoted && ends_field(characters.peek()) => quoted = false,
-            '"' => return Err(at_line(path, line, "found a quote within a field, expected it written twice and the field in quotes")),
-            ',' if !quoted => row.push(std::mem::take(&mut field)),
-            '\r' if !quoted && characters.peek() == Some(&'\n') => {}
-            '\n' => {
-                line += 1;
-                if quoted {
-                    field.push('\n');
-                    continue;
-                }
-                if !(row.is_empty() && field.trim().is_empty()) {
-                    row.push(std::mem::take(&mut field));
-                    rows.push((begin, std::mem::take(&mut row)));
-                }
-                field.clear();
-                begin = line;
-            }
-            other => field.push(other),
+fn parse(path: &Path, text: &str) -> Result<Vec<(usize, StringRecord)>> {
+    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let (mut rows, mut record) = (Vec::new(), StringRecord::new());
+    let (mut line, mut counted) = (1, 0);
+    loop {
+        let from = reader.position().byte() as usize;
+        if !reader.read_record(&mut record).map_err(|error| Error::format(path, error.to_string()))? {
+            return Ok(rows);
+        }
+        let whole = &text[from..reader.position().byte() as usize];
+        // Line ends before a row count as its beginning for the reader.
+        let raw = whole.trim_start_matches(['\r', '\n']);
+        let begin = from + whole.len() - raw.len();
+        line += text[counted..begin].matches('\n').count();
+        counted = begin;
+        check_quotes(raw.trim_end_matches(['\r', '\n'])).map_err(|problem| at_line(path, line, problem))?;
+        let is_blank = record.len() == 1 && record[0].trim().is_empty();
+        if !is_blank {
+            rows.push((line, record.clone()));
         }
     }
-    if quoted {
-        return Err(at_line(path, begin, "found a quote that is never closed"));
+}
+
+/// The reader takes a stray quote for text and the end of the file for a closing quote, either of which hides that fields were cut wrongly.
+fn check_quotes(row: &str) -> Result<(), &'static str> {
+    // Between quotes, every other piece is outside of them: an empty piece within a field is a quote written twice.
+    let pieces: Vec<&str> = row.split('"').collect();
+    let last = pieces.len() - 1;
+    for (at, piece) in pieces.iter().enumerate().step_by(2).filter(|(_, piece)| !piece.is_empty()) {
+        if (at > 0 && !piece.starts_with(',')) || (at < last && !piece.ends_with(',')) {
+            return Err("found a quote within a field, expected it written twice and the field in quotes");
+        }
     }
-    if !(row.is_empty() && field.trim().is_empty()) {
-        row.push(field);
-        rows.push((begin, row));
-    }
-    Ok(rows)
+    if last % 2 == 1 { Err("found a quote that is never closed") } else { Ok(()) }
 }
 
 /// A file in the making.
-pub struct Writer(Partial);
+pub struct Writer(::csv::Writer<Partial>);
 
 impl Writer {
     /// Begins a file with its header.
@@ -79,7 +74,8 @@ impl Writer {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn create(path: &Path, header: &[&str]) -> Result<Self> {
-        let mut writer = Self(Partial::create(path)?);
+        let inner = WriterBuilder::new().terminator(Terminator::Any(b'\n')).from_writer(Partial::create(path)?);
+        let mut writer = Self(inner);
         writer.write(header)?;
         Ok(writer)
     }
@@ -87,27 +83,21 @@ impl Writer {
     /// Appends a row.
     ///
     /// # Errors
-    /// When the disk is full, for example.
+    /// When it has another number of fields than the header, and when the disk is full, for example.
     pub fn write(&mut self, row: &[&str]) -> Result<()> {
-        let fields: Vec<String> = row.iter().map(|text| field(text)).collect();
-        self.0.append(format!("{}\n", fields.join(",")).as_bytes())
+        self.0.write_record(row).map_err(io::Error::from).at(self.0.get_ref().path())
     }
 
     /// Completes the file and gives it its name.
     ///
     /// # Errors
     /// When the disk is full, for example.
-    pub fn keep(self) -> Result<()> {
-        self.0.keep()
-    }
-}
-
-/// A field of a row, in quotes where it needs them.
-fn field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) || text.trim() != text {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
+    pub fn keep(mut self) -> Result<()> {
+        self.0.flush().at(self.0.get_ref().path())?;
+        match self.0.into_inner() {
+            Ok(file) => file.keep(),
+            Err(_) => unreachable!("everything was flushed above"),
+        }
     }
 }
 
@@ -116,7 +106,8 @@ mod tests {
     use super::*;
 
     fn rows(text: &str) -> Vec<(usize, Vec<String>)> {
-        parse(Path::new("list.csv"), text).unwrap()
+        let rows = parse(Path::new("list.csv"), text).unwrap().into_iter();
+        rows.map(|(line, row)| (line, row.iter().map(str::to_owned).collect())).collect()
     }
 
     #[test]
@@ -160,7 +151,7 @@ mod tests {
         writer.keep().unwrap();
         let table = read(&path, "").unwrap();
         assert_eq!(table.header, ["Id", "PATH"]);
-        let found: Vec<Vec<&str>> = table.rows.iter().map(|(_, row)| row.iter().map(String::as_str).collect()).collect();
+        let found: Vec<Vec<&str>> = table.rows.iter().map(|(_, row)| row.iter().collect()).collect();
         assert_eq!(found, written);
         assert_eq!(table.rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 5]);
     }
