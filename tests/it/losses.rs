@@ -6,10 +6,11 @@ use dada::config::RunConfig;
 use dada::loss::{ProxyLoss, ProxyLossConfig};
 use dada::model::encoder::Input;
 use dada::model::layers::Initializer;
+use dada::model::parameters;
 use dada::train::learner::Learner;
 use dada::train::losses::LossMonitor;
 use dada::train::schedule::{At, Clock};
-use dada::train::step::{Context, Record, update};
+use dada::train::step::{self, Context, Record, update};
 use rand_distr::{Distribution, StandardNormal};
 use toml::{Table, Value};
 
@@ -137,6 +138,45 @@ pub fn learn(config: &RunConfig, steps: usize) -> (Vec<Record>, Learner) {
     }
     losses.look().unwrap();
     (records, learner)
+}
+
+/// Two processes that each saw a batch take the step that one takes on the sum of both losses.
+#[test]
+fn gradients_of_two_batches_add_up_before_they_are_applied() {
+    let config = features_run(&ProxyLossConfig::ProxyAnchor(Default::default()), "");
+    let device = Device::default().autodiff();
+    let at = At { epoch: config.warm_ups(), step: 0 };
+    let clock = Clock { epochs: config.train.epochs.max(at.epoch + 1), warm_ups: config.warm_ups(), steps: 1 };
+    let context = Context { config: &config, clock, at, recording: false };
+    let learner = || {
+        let mut init = Initializer::new(&device, 9);
+        Learner::new(config.encoder.init(&mut init), &config, CLASSES, &mut init)
+    };
+    let gradients = |learner: &Learner, seed| {
+        let input = Input::Pooled(Tensor::from_data(normal(8, 8, seed).convert::<f32>(), &device));
+        let x = step::embed(learner, input, context);
+        step::gradients(learner, x, &[0, 0, 2, 2, 3, 3, 5, 5], context, &mut LossMonitor::default()).0.unwrap()
+    };
+    let one = learner();
+    let both = gradients(&one, 1).add(gradients(&one, 2));
+    let together = parameters::tensors(&one.apply(both, &config.optimizer, 1.0).encoder);
+    let alone = |seed| {
+        let one = learner();
+        let gradients = gradients(&one, seed);
+        parameters::tensors(&one.apply(gradients, &config.optimizer, 1.0).encoder)
+    };
+    let twice = {
+        let one = learner();
+        let both = gradients(&one, 1).add(gradients(&one, 1));
+        parameters::tensors(&one.apply(both, &config.optimizer, 1.0).encoder)
+    };
+    let path = "projection.weight";
+    assert_ne!(together[path], alone(1)[path]);
+    assert_ne!(together[path], alone(2)[path]);
+    // Adam does not see a common factor, up to its epsilon.
+    let [twice, once] = [&twice[path], &alone(1)[path]].map(|data| data.clone().convert::<f64>().try_to_vec::<f64>().unwrap());
+    let worst = twice.iter().zip(&once).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 1e-6, "{worst}");
 }
 
 #[test]

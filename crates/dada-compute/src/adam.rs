@@ -60,7 +60,7 @@ impl Moments {
 /// The parameter after one step of Adam, and `moments` moved on with it (Kingma and Ba 2015).
 ///
 /// `param` and `grad` have one shape, `moments` its number of elements. `finite` (`[1]`, without autodiff) is 1 where the loss was finite;
-/// where it is 0 the parameter and its moments stay as they are, which is decided on the device. The result is not tracked by autodiff.
+/// where it is 0 the parameter and its moments stay as they are, but for the count of steps, which is decided on the device. The result is not tracked by autodiff.
 pub fn adam_update<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,

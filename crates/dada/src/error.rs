@@ -40,9 +40,9 @@ pub enum Error {
         /// What it has to be.
         expected: String,
     },
-    /// A loss term became NaN or infinite; nothing was updated.
+    /// A loss term became NaN or infinite; no weight was changed by it or after it.
     #[error(
-        "{term} is not finite ({value}) in epoch {epoch}, step {step}: nothing was updated, the last checkpoint is intact; try a smaller learning rate"
+        "{term} is not finite ({value}) in epoch {epoch}, step {step}: no weight was changed by it or after it, the last checkpoint is intact; try a smaller learning rate"
     )]
     NonFinite {
         /// The term's name in the journal.

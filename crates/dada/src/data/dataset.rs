@@ -66,6 +66,15 @@ impl Pixels {
         })
     }
 
+    /// The file, or what stands for it; none for a picture in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Bytes { name: path, .. } => Some(path),
+            Self::Turned(pixels, _) => pixels.path(),
+            Self::Memory(_) => None,
+        }
+    }
+
     /// A number that pictures of equal content share, and next to no others do: eight bytes of a checksum of the file or, for a picture in
     /// memory, of its pixels. A turned picture has the number of the one that is turned.
     ///

@@ -180,12 +180,16 @@ fn prepare(request: &Request, preparation: &Preparation) -> Result<Vec<f32>> {
     let Preparation { preprocess, augment: config } = preparation;
     let picture = request.pixels.picture()?;
     let view = match request.view {
-        View::Test => view(&picture, preprocess)?,
+        View::Test => view(&picture, preprocess),
         View::Augmented { seed, epoch, step, row } => {
             let mut random: ChaCha8Rng = generator(seed, Purpose::Augment, epoch, step, row);
-            augment(&picture, preprocess, config, &mut random)?
+            augment(&picture, preprocess, config, &mut random)
         }
     };
+    let view = view.map_err(|error| match (error, request.pixels.path()) {
+        (Error::Data(problem), Some(path)) => Error::format(path, problem),
+        (error, _) => error,
+    })?;
     let size = preprocess.crop as usize;
     let mut pixels = vec![0.0; 3 * size * size];
     normalise_into(&view, preprocess.mean, preprocess.std, &mut pixels);

@@ -53,13 +53,14 @@ impl<'a> Embedder<'a> {
         Self::new(&model.encoder, preparation, threads, device)
     }
 
-    /// One L2-normalised embedding `[dim]` for each picture, or why there is none, in order. While the network works on a batch, the next
+    /// One L2-normalised embedding `[dim]` for each picture, or why there is none, in order: [`Error::Data`] for an embedding that is not finite,
+    /// another error for a picture that cannot be read. While the network works on a batch, the next
     /// pictures are decoded; memory does not grow with their number.
     pub fn vectors<I: Iterator<Item = Pixels>>(&self, pictures: I) -> impl Iterator<Item = Result<Vec<f32>>> {
         let requests = pictures.map(|pixels| Request { pixels, view: View::Test });
         self.rows(requests, std::iter::repeat(BATCH), Output::Embedding).map(|row| {
             let mut row = row?;
-            normalise(&mut row).map_err(|problem| Error::Data(format!("the embedding of a picture {problem}")))?;
+            normalise(&mut row).map_err(|problem| Error::Data(format!("the embedding {problem}")))?;
             Ok(row)
         })
     }
@@ -71,9 +72,14 @@ impl<'a> Embedder<'a> {
     pub fn dataset(&self, dataset: &Dataset, progress: Progress) -> Result<Embeddings> {
         let total = dataset.samples.len();
         let mut values = Vec::new();
-        for (index, vector) in self.vectors(dataset.samples.iter().map(|sample| sample.pixels.clone())).enumerate() {
-            values.extend_from_slice(&vector?);
-            progress(index + 1, total);
+        let vectors = self.vectors(dataset.samples.iter().map(|sample| sample.pixels.clone()));
+        for (done, (sample, vector)) in (1..).zip(dataset.samples.iter().zip(vectors)) {
+            match vector {
+                Ok(vector) => values.extend_from_slice(&vector),
+                Err(Error::Data(problem)) => return Err(Error::Data(format!("{}: {problem}", sample.name))),
+                Err(error) => return Err(error),
+            }
+            progress(done, total);
         }
         let dim = values.len().checked_div(total).unwrap_or(0);
         Embeddings::new(values, total, dim)

@@ -52,6 +52,8 @@ pub fn embed_to_file(
     for (done, (input, vector)) in (1..).zip(inputs.iter().zip(vectors)) {
         match vector {
             Ok(vector) => writer.write(&vector, &[(&input.path.to_string_lossy(), &input.label)])?,
+            // The model's fault and no picture's.
+            Err(Error::Data(problem)) => return Err(Error::format(&input.path, problem)),
             Err(error) if strict => return Err(error),
             Err(error) => {
                 observer(Message::Note(format!("skipped {error}")));

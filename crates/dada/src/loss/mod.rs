@@ -1,7 +1,7 @@
 //! Proxy losses: one or several trainable vectors per class, and embeddings drawn to the vector of theirs.
 //!
-//! A loss knows nothing of the adversarial part. That part asks for two plain tensors, the proxy of each row and all proxies, and
-//! therefore works with every loss in this list. Equations, defaults and sources are in `docs/losses.md`.
+//! A loss knows nothing of the adversarial part. That part asks for one plain tensor, the proxy of each row, and therefore works with every
+//! loss in this list. Equations, defaults and sources are in `docs/losses.md`.
 
 #[macro_use]
 mod list;

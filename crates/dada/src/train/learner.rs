@@ -27,7 +27,6 @@ pub struct Learner {
 
 /// Gradients of what learns in a step, by the path of each parameter. Processes that computed them on parts of a batch may add theirs up
 /// before they are applied.
-#[derive(Default)]
 pub struct LearnerGradients {
     /// Of the encoder; none where it does not learn.
     pub encoder: ParameterGradients,
@@ -35,6 +34,20 @@ pub struct LearnerGradients {
     pub proxies: ParameterGradients,
     /// Of the discriminators and of learned mixtures.
     pub discriminators: ParameterGradients,
+    /// 1 if the loss that they are of, and every one before it, was finite, otherwise 0; `[1]`, without autodiff.
+    pub finite: Tensor<1>,
+}
+
+impl LearnerGradients {
+    /// The sums: the gradients of the sum of two losses, which is finite if both are.
+    pub fn add(self, other: Self) -> Self {
+        Self {
+            encoder: self.encoder.add(other.encoder),
+            proxies: self.proxies.add(other.proxies),
+            discriminators: self.discriminators.add(other.discriminators),
+            finite: self.finite * other.finite,
+        }
+    }
 }
 
 /// Which parts of a learner a step is for.
@@ -60,9 +73,10 @@ impl Learner {
         }
     }
 
-    /// Sorts what one backward pass gave by parameter.
-    pub fn gradients(&self, learning: Learning, mut gradients: Gradients) -> LearnerGradients {
-        let mut sorted = LearnerGradients::default();
+    /// Sorts what one backward pass gave by parameter; `finite` is [`LearnerGradients::finite`].
+    pub fn gradients(&self, learning: Learning, mut gradients: Gradients, finite: Tensor<1>) -> LearnerGradients {
+        let (encoder, proxies, discriminators) = Default::default();
+        let mut sorted = LearnerGradients { encoder, proxies, discriminators, finite };
         if learning == Learning::Everything {
             sorted.encoder = ParameterGradients::take(&self.encoder, &mut gradients);
             sorted.proxies = ParameterGradients::take(&self.loss, &mut gradients);
@@ -73,9 +87,10 @@ impl Learner {
         sorted
     }
 
-    /// One step of every optimizer on its own gradients; parameters without one stay as they are. `factor` is the schedule's. Where `finite`
-    /// (`[1]`) is 0 nothing changes.
-    pub fn apply(mut self, gradients: LearnerGradients, config: &OptimizerConfig, factor: f64, finite: &Tensor<1>) -> Self {
+    /// One step of every optimizer on its own gradients; parameters without one stay as they are. `factor` is the schedule's. Nothing
+    /// changes where the gradients are of a loss that is not finite.
+    pub fn apply(mut self, gradients: LearnerGradients, config: &OptimizerConfig, factor: f64) -> Self {
+        let finite = &gradients.finite;
         self.encoder = self.encoder_adam.step(self.encoder, gradients.encoder, config, config.encoder, factor, finite);
         self.loss = self.proxies_adam.step(self.loss, gradients.proxies, config, config.proxies, factor, finite);
         if let Some(discriminators) = self.discriminators {

@@ -24,8 +24,7 @@ impl LossMonitor {
     /// finite: optimizers change nothing where it is 0, so that no such loss reaches the weights whenever the host looks.
     pub fn note(&mut self, loss: &Tensor<1>, term: &'static str, at: At) -> Tensor<1> {
         let value = loss.clone().inner();
-        // What is not finite, and nothing else, differs from itself after subtracting itself.
-        let is_finite = (value.clone() - value.clone()).equal_elem(0.0).float().cast(value.dtype());
+        let is_finite = value.clone().is_finite().float().cast(value.dtype());
         let finite = match self.finite.take() {
             Some(before) => before * is_finite,
             None => is_finite,

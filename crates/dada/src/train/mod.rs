@@ -45,7 +45,7 @@ pub use metrics::{Figures, KS, Metrics, metric_names};
 pub use observer::{Event, Observer, Outcome};
 pub use prepare::plan;
 pub use schedule::At;
-pub use session::{Epoch, Session};
+pub use session::{Epoch, Opened, Session};
 
 /// Trains as `config` says, into `folder`, and reports to `observe`; `resume` goes on from the folder's last checkpoint.
 /// A raised `stop` ends the run cleanly after the current step.
@@ -53,23 +53,13 @@ pub use session::{Epoch, Session};
 /// # Errors
 /// For a folder that is in use or holds another run, for data that cannot be read or are too few, and for a loss that is not finite.
 pub fn train(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, observe: Observer) -> Result<Outcome> {
-    config.check()?;
-    let (_lock, is_new) = folder::claim(folder, config, resume)?;
-    let outcome = run(config, folder, resume, stop, observe);
-    if outcome.is_err() && is_new && !folder.join("journal.jsonl").exists() {
-        folder::leave(folder);
-    }
-    outcome
-}
-
-fn run(config: &RunConfig, folder: &Path, resume: bool, stop: &AtomicBool, observe: Observer) -> Result<Outcome> {
-    if let Some(metrics) = Metrics::read(folder)? {
-        return Ok(Outcome::Finished(Box::new(metrics)));
-    }
-    let mut session = Session::open(config, folder, resume, observe)?;
+    let mut session = match Session::open(config, folder, resume, observe)? {
+        Opened::Finished(metrics) => return Ok(Outcome::Finished(metrics)),
+        Opened::Going(session) => session,
+    };
     while !session.is_done() {
         match session.epoch(stop, observe)? {
-            Epoch::Done(next) => session = *next,
+            Epoch::Done(next) => session = next,
             Epoch::Stopped(at) => return Ok(Outcome::Stopped(at)),
         }
     }

@@ -102,6 +102,18 @@ impl ParameterGradients {
         module.visit(&mut visitor);
         visitor.taken
     }
+
+    /// The sums; a parameter that has a gradient in one of both keeps it.
+    pub fn add(mut self, other: Self) -> Self {
+        for (path, gradient) in other.0 {
+            let sum = match self.0.remove(&path) {
+                Some(ours) => ours + gradient,
+                None => gradient,
+            };
+            self.0.insert(path, sum);
+        }
+        self
+    }
 }
 
 struct TakeGradients<'a> {

@@ -1,5 +1,6 @@
 //! A run while it is going.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -21,6 +22,7 @@ use crate::train::artifacts::{self, figures};
 use crate::train::batches::{Batch, Batches};
 use crate::train::checkpoint::{self, Best, Header};
 use crate::train::diagnose::Diagnostics;
+use crate::train::folder;
 use crate::train::frozen::FrozenNetwork;
 use crate::train::journal::{self, Journal};
 use crate::train::learner::Learner;
@@ -33,10 +35,11 @@ use crate::train::split_data::SplitData;
 use crate::train::start::{self, Before};
 use crate::train::step::{self, Context, Record};
 
-/// A run between two epochs.
+/// A run between two epochs. While it lives, its folder belongs to it.
 pub struct Session<'a> {
     config: &'a RunConfig,
     folder: PathBuf,
+    _lock: File,
     device: Device,
     network: FrozenNetwork<'a>,
     train: SplitData,
@@ -60,6 +63,14 @@ pub struct Session<'a> {
     started: Instant,
 }
 
+/// What a run folder was opened to.
+pub enum Opened<'a> {
+    /// A run that goes on.
+    Going(Box<Session<'a>>),
+    /// A run that was finished before, with what its `metrics.json` says.
+    Finished(Box<Metrics>),
+}
+
 /// How an epoch ended.
 pub enum Epoch<'a> {
     /// With a checkpoint; the run goes on.
@@ -69,11 +80,26 @@ pub enum Epoch<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Reads the data, makes or loads the network, and goes back to the folder's last checkpoint if the run is resumed.
+    /// Takes the folder, reads the data, makes or loads the network, and goes back to the folder's last checkpoint if the run is resumed. A run
+    /// that cannot begin leaves nothing behind.
     ///
     /// # Errors
-    /// For data that cannot be read or are too few, for weights that do not fit, and for a checkpoint of other classes.
-    pub fn open(config: &'a RunConfig, folder: &Path, resume: bool, observe: Observer) -> Result<Self> {
+    /// For a configuration without sense, a folder that is in use or holds another run, data that cannot be read or are too few, weights that do
+    /// not fit, and a checkpoint of other classes.
+    pub fn open(config: &'a RunConfig, folder: &Path, resume: bool, observe: Observer) -> Result<Opened<'a>> {
+        config.check()?;
+        let (lock, is_new) = folder::claim(folder, config, resume)?;
+        if let Some(metrics) = Metrics::read(folder)? {
+            return Ok(Opened::Finished(Box::new(metrics)));
+        }
+        let opened = Self::begin(config, folder, lock, resume, observe);
+        if opened.is_err() && is_new && !folder.join("journal.jsonl").exists() {
+            folder::leave(folder);
+        }
+        Ok(Opened::Going(Box::new(opened?)))
+    }
+
+    fn begin(config: &'a RunConfig, folder: &Path, lock: File, resume: bool, observe: Observer) -> Result<Self> {
         let device = config.device.open();
         let Loaded { splits, roles, .. } = prepare(config, observe)?;
         let mut init = Initializer::new(&device.clone().autodiff(), config.seed);
@@ -114,6 +140,7 @@ impl<'a> Session<'a> {
         let mut session = Self {
             config,
             folder: folder.to_owned(),
+            _lock: lock,
             device,
             network,
             train,

@@ -77,39 +77,63 @@ pub fn update(
     context: Context,
     losses: &mut LossMonitor,
 ) -> (Learner, Option<Record>) {
-    let Context { config, clock, at, .. } = context;
-    let factor = clock.step_size_factor(&config.optimizer.schedule, at);
+    let optimizer = &context.config.optimizer;
+    let factor = context.clock.step_size_factor(&optimizer.schedule, context.at);
     // One backbone pass serves both sides.
-    let x = embed(&learner, input, Phase::of(config, at.epoch));
-    for pass in 0..config.dada.d_steps {
-        let Some(total) = discriminator_loss(&learner, x.clone().detach(), labels, context, pass) else { break };
-        let finite = losses.note(&total, "discriminator loss", at);
-        let gradients = learner.gradients(Learning::Discriminators, total.backward());
-        learner = learner.apply(gradients, &config.optimizer, factor, &finite);
+    let x = embed(&learner, input, context);
+    for pass in 0..context.config.dada.d_steps {
+        let Some(gradients) = discriminator_gradients(&learner, x.clone(), labels, context, pass, losses) else { break };
+        learner = learner.apply(gradients, optimizer, factor);
     }
-    let Objective { total, learning, record } = objective(&learner, x, labels, context);
-    if let Some(total) = total {
-        let finite = losses.note(&total, "loss", at);
-        let gradients: LearnerGradients = learner.gradients(learning, total.backward());
-        learner = learner.apply(gradients, &config.optimizer, factor, &finite);
+    let (gradients, record) = gradients(&learner, x, labels, context, losses);
+    if let Some(gradients) = gradients {
+        learner = learner.apply(gradients, optimizer, factor);
     }
     (learner, record)
 }
 
-/// Embeddings `[batch, dim]`, not normalised; their gradient reaches as far as the phase learns.
-fn embed(learner: &Learner, input: Input, phase: Phase) -> Tensor<2> {
+/// Embeddings `[batch, dim]`, not normalised; their gradient reaches as far as the encoder learns in this epoch.
+pub fn embed(learner: &Learner, input: Input, context: Context) -> Tensor<2> {
     let features = learner.encoder.pooled(input, Mode::Train);
-    let features = if phase == Phase::Everything { features } else { features.detach() };
-    learner.encoder.project(features)
+    let is_whole = Phase::of(context.config, context.at.epoch) == Phase::Everything;
+    learner.encoder.project(if is_whole { features } else { features.detach() })
 }
 
-/// What the discriminators minimise in a step of their own, by embeddings and proxies that are fixed; nothing if both levels are off.
-fn discriminator_loss(learner: &Learner, x: Tensor<2>, labels: &[usize], context: Context, pass: usize) -> Option<Tensor<1>> {
+/// Gradients of the discriminators in a step of their own, by embeddings x `[batch, dim]` and proxies that are fixed; nothing if both levels are
+/// off. `pass` counts such steps within the step.
+pub fn discriminator_gradients(
+    learner: &Learner,
+    x: Tensor<2>,
+    labels: &[usize],
+    context: Context,
+    pass: usize,
+    losses: &mut LossMonitor,
+) -> Option<LearnerGradients> {
     let (config, dada) = (context.config, &context.config.dada);
     let discriminators = learner.discriminators.as_ref()?;
-    let MixedBatch { x, labels, mut randomness } = MixedBatch::new(x, labels, config, context.at, pass);
+    let MixedBatch { x, labels, mut randomness } = MixedBatch::new(x.detach(), labels, config, context.at, pass);
     let rows = Tensor::from_inner(learner.loss.proxy_rows(x.clone(), &labels).inner());
-    Terms::new(discriminators, dada, x, rows, &labels, &mut randomness, GradientScale::ZERO).for_discriminators(dada)
+    let terms = Terms::new(discriminators, dada, x, rows, &labels, &mut randomness, GradientScale::ZERO);
+    let total = terms.for_discriminators(dada)?;
+    let finite = losses.note(&total, "discriminator loss", context.at);
+    Some(learner.gradients(Learning::Discriminators, total.backward(), finite))
+}
+
+/// Gradients of encoder and proxies and, under reversal, of the discriminators, from embeddings `[batch, dim]` with a class each. There are none in a
+/// warm-up of discriminators that learn in steps of their own.
+pub fn gradients(
+    learner: &Learner,
+    embeddings: Tensor<2>,
+    labels: &[usize],
+    context: Context,
+    losses: &mut LossMonitor,
+) -> (Option<LearnerGradients>, Option<Record>) {
+    let Objective { total, learning, record } = objective(learner, embeddings, labels, context);
+    let gradients = total.map(|total| {
+        let finite = losses.note(&total, "loss", context.at);
+        learner.gradients(learning, total.backward(), finite)
+    });
+    (gradients, record)
 }
 
 /// What one backward pass of a step is over.
@@ -121,7 +145,6 @@ struct Objective {
     record: Option<Record>,
 }
 
-/// The objective of encoder and proxies and, under reversal, of the discriminators.
 fn objective(learner: &Learner, embeddings: Tensor<2>, labels: &[usize], context: Context) -> Objective {
     let Context { config, clock, at, recording } = context;
     let dada = &config.dada;
