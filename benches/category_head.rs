@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use dada::config::RunConfig;
 use dada::cost::Cost;
-use dada::model::encoder::Input;
+use dada::model::encoder::EncoderInput;
 use dada::model::layers::Initializer;
 use dada::random::{Purpose, generator};
 use dada::train::learner::Learner;
@@ -125,8 +125,8 @@ fn measure(name: &str) -> Measured {
         let mut noise = generator(0, Purpose::Sample, 0, step, 0);
         let mut normal = |count: usize| -> Vec<f32> { (0..count).map(|_| StandardNormal.sample(&mut noise)).collect() };
         let input = match pictures.is_some() {
-            true => Input::Images(Tensor::from_data(TensorData::new(normal(rows * 3 * 224 * 224), [rows, 3, 224, 224]), &device)),
-            false => Input::Pooled(Tensor::from_data(TensorData::new(normal(rows * 512), [rows, 512]), &device)),
+            true => EncoderInput::Images(Tensor::from_data(TensorData::new(normal(rows * 3 * 224 * 224), [rows, 3, 224, 224]), &device)),
+            false => EncoderInput::Pooled(Tensor::from_data(TensorData::new(normal(rows * 512), [rows, 512]), &device)),
         };
         let (started, spent) = (Instant::now(), Cost::so_far().cpu_seconds);
         let context = Context { config: &config, clock, at: At { epoch: 0, step }, recording: false };

@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use dada::config::{RunConfig, read_layer};
 use dada::cost::Cost;
-use dada::model::encoder::{Encoder, Input};
+use dada::model::encoder::{Encoder, EncoderInput};
 use dada::model::layers::{Initializer, Mode};
 use dada::train::learner::Learner;
 use dada::train::losses::LossMonitor;
@@ -23,7 +23,7 @@ use dada_compute::retain_memory;
 struct Workload {
     config: RunConfig,
     classes: usize,
-    input: Input,
+    input: EncoderInput,
     rows: usize,
 }
 
@@ -80,14 +80,14 @@ fn workload(config: &str, changes: &str, classes: usize, [rows, size]: [usize; 2
     let layers = [given, toml::from_str(own).expect("TOML"), toml::from_str(changes).expect("TOML")];
     let config = RunConfig::resolve(&layers).expect("a sound configuration");
     let images = Tensor::random([rows, 3, size, size], Distribution::Normal(0.0, 1.0), &Device::flex());
-    Workload { config, classes, input: Input::Images(images), rows }
+    Workload { config, classes, input: EncoderInput::Images(images), rows }
 }
 
 /// Cached features instead of pictures.
 fn features(workload: Workload) -> Workload {
     let shape = [workload.rows, workload.config.encoder.backbone.features()];
     let features = Tensor::random(shape, Distribution::Uniform(0.0, 1.0), &Device::flex());
-    Workload { input: Input::Pooled(features), ..workload }
+    Workload { input: EncoderInput::Pooled(features), ..workload }
 }
 
 fn train(Workload { config, classes, input, rows }: Workload) -> Box<dyn FnMut()> {
@@ -95,8 +95,8 @@ fn train(Workload { config, classes, input, rows }: Workload) -> Box<dyn FnMut()
     let encoder = config.encoder.init(&mut init);
     let mut learner = Some(Learner::new(encoder, &config, classes, &mut init));
     let input = match input {
-        Input::Images(images) => Input::Images(Tensor::from_inner(images)),
-        Input::Pooled(features) => Input::Pooled(Tensor::from_inner(features)),
+        EncoderInput::Images(images) => EncoderInput::Images(Tensor::from_inner(images)),
+        EncoderInput::Pooled(features) => EncoderInput::Pooled(Tensor::from_inner(features)),
         staged => staged,
     };
     // Beyond all warm-ups: everything learns.

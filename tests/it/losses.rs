@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use dada::config::RunConfig;
 use dada::loss::{ProxyLoss, ProxyLossConfig};
-use dada::model::encoder::Input;
+use dada::model::encoder::EncoderInput;
 use dada::model::layers::Initializer;
 use dada::model::parameters;
 use dada::train::learner::Learner;
@@ -130,7 +130,7 @@ pub fn learn(config: &RunConfig, steps: usize) -> (Vec<Record>, Learner) {
     let mut losses = LossMonitor::default();
     let mut records = Vec::new();
     for step in 0..steps {
-        let input = Input::Pooled(Tensor::from_data(features.clone(), &device));
+        let input = EncoderInput::Pooled(Tensor::from_data(features.clone(), &device));
         let context = Context { config, clock, at: At { epoch: 0, step }, recording: true };
         let (updated, record) = update(learner, input, &[0, 0, 2, 2, 3, 3, 5, 5], context, &mut losses);
         learner = updated;
@@ -153,7 +153,7 @@ fn gradients_of_two_batches_add_up_before_they_are_applied() {
         Learner::new(config.encoder.init(&mut init), &config, CLASSES, &mut init)
     };
     let gradients = |learner: &Learner, seed| {
-        let input = Input::Pooled(Tensor::from_data(normal(8, 8, seed).convert::<f32>(), &device));
+        let input = EncoderInput::Pooled(Tensor::from_data(normal(8, 8, seed).convert::<f32>(), &device));
         let x = step::embed(learner, input, context);
         step::gradients(learner, x, &[0, 0, 2, 2, 3, 3, 5, 5], context, &mut LossMonitor::default()).0.unwrap()
     };

@@ -1,7 +1,6 @@
 //! What a comparison found.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,8 +8,9 @@ use serde::Serialize;
 use crate::compare::grid::Arm;
 use crate::compare::run::Run;
 use crate::data::Split;
-use crate::error::{AtPath, Result};
+use crate::error::Result;
 use crate::evaluate::intervals::{Paired, mean_deviation, paired};
+use crate::formats::file::write_whole;
 use crate::train::Figures;
 
 /// Results of one arm over all seeds, beside those of the arm that it is compared with.
@@ -103,7 +103,7 @@ pub fn markdown(rows: &[Row]) -> String {
         text += &format!("| {}", row.name.replace('|', "\\|"));
         for entry in &row.figures {
             let deviation = if entry.deviation.is_nan() { String::new() } else { format!(" ± {:.4}", entry.deviation) };
-            let difference = entry.difference.as_ref().map_or(String::new(), told);
+            let difference = entry.difference.as_ref().map_or(String::new(), in_words);
             text += &format!(" | {:.4}{deviation} | {difference}", entry.mean);
         }
         if row.seconds > 0.0 {
@@ -115,7 +115,7 @@ pub fn markdown(rows: &[Row]) -> String {
     text
 }
 
-fn told(paired: &Paired) -> String {
+fn in_words(paired: &Paired) -> String {
     match paired.interval {
         (low, high) if low.is_finite() => format!("{:+.4} [{low:+.4}, {high:+.4}]", paired.difference),
         _ => format!("{:+.4}", paired.difference),
@@ -127,10 +127,7 @@ fn told(paired: &Paired) -> String {
 /// # Errors
 /// When the folder cannot be written to.
 pub fn write(folder: &Path, header: &str, rows: &[Row], arms: &[Arm], runs: &[Run]) -> Result<()> {
-    let save = |name: &str, text: String| {
-        let path = folder.join(name);
-        fs::write(&path, text).at(&path)
-    };
+    let save = |name: &str, text: String| write_whole(&folder.join(name), text.as_bytes());
     save("comparison.md", format!("{header}\n\n{}", markdown(rows)))?;
     save("comparison.json", serde_json::to_string_pretty(rows).expect("rows have string keys"))?;
     let names: Vec<&String> = runs.first().map(|run| run.figures().keys().collect()).unwrap_or_default();

@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use md5::{Digest, Md5};
 
 use crate::error::{AtPath, Error, Result};
-use crate::formats::download::{Source, download};
+use crate::formats::download::{Download, download};
 
 /// A public data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ pub fn fetch(offer: &Offer, folder: &Path, progress: &mut dyn FnMut(&Archive, Ar
         }
         let packed = folder.join(archive.url.rsplit('/').next().unwrap_or(&archive.folder));
         if !packed.exists() {
-            let source = Source { url: &archive.url, bearer: None, length: archive.length, sha256: None };
+            let source = Download { url: &archive.url, bearer: None, length: archive.length, sha256: None };
             download(&source, &packed, &mut |done, total| progress(archive, ArchiveStatus::Downloading(done, total)))?;
         }
         progress(archive, ArchiveStatus::Verifying);

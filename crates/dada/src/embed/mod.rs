@@ -13,7 +13,7 @@ use crate::embeddings::{Embeddings, normalise};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::backbones::Features;
-use crate::model::encoder::{Boundary, Encoder, Input};
+use crate::model::encoder::{Boundary, Encoder, EncoderInput};
 use crate::model::layers::Mode;
 use crate::progress::Progress;
 
@@ -108,9 +108,9 @@ impl<'a> Embedder<'a> {
         match output {
             Output::Embedding => self.encoder.forward(images, Mode::Infer).into_data(),
             Output::Boundary(boundary) => match self.encoder.up_to(images, boundary) {
-                Input::Pooled(features) => features.into_data(),
-                Input::Images(map) | Input::Staged { features: Features::Map(map), .. } => map.into_data(),
-                Input::Staged { features: Features::Tokens(tokens), .. } => tokens.into_data(),
+                EncoderInput::Pooled(features) => features.into_data(),
+                EncoderInput::Images(map) | EncoderInput::Staged { features: Features::Map(map), .. } => map.into_data(),
+                EncoderInput::Staged { features: Features::Tokens(tokens), .. } => tokens.into_data(),
             },
         }
     }

@@ -14,7 +14,7 @@ use crate::error::{AtPath, Error, Result};
 
 /// What to fetch, and what is known of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct Download<'a> {
     /// `https://…`
     pub url: &'a str,
     /// A token, sent to the address's own host only.
@@ -34,7 +34,7 @@ const ATTEMPTS: u32 = 5;
 /// # Errors
 /// When the server cannot be reached or refuses (what has arrived stays for the next call), when size or checksum differ (what has
 /// arrived is deleted), and when the disk cannot be written to.
-pub fn download(source: &Source<'_>, path: &Path, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<()> {
+pub fn download(source: &Download<'_>, path: &Path, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".incomplete");
     let partial = PathBuf::from(partial);
@@ -69,7 +69,7 @@ pub(crate) fn agent(redirects: u32) -> Agent {
 }
 
 /// One connection: appends what is missing to `partial`.
-fn transfer(agent: &Agent, source: &Source<'_>, partial: &Path, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<()> {
+fn transfer(agent: &Agent, source: &Download<'_>, partial: &Path, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<()> {
     let failed = |problem: String| Error::Network { url: source.url.to_owned(), problem };
     let present = fs::metadata(partial).map_or(0, |metadata| metadata.len());
     if source.length == Some(present) {
@@ -121,7 +121,7 @@ fn transfer(agent: &Agent, source: &Source<'_>, partial: &Path, progress: &mut d
     }
 }
 
-fn verify(source: &Source<'_>, partial: &Path) -> Result<()> {
+fn verify(source: &Download<'_>, partial: &Path) -> Result<()> {
     let length = fs::metadata(partial).at(partial)?.len();
     if let Some(expected) = source.length.filter(|&expected| expected != length) {
         return Err(Error::mismatch(format!("{}: size", source.url), length, format!("{expected} bytes")));
@@ -205,7 +205,7 @@ mod tests {
 
     fn fetch(url: &str, sha256: &str, path: &Path) -> Result<Vec<u64>> {
         let mut steps = Vec::new();
-        download(&Source { url, bearer: None, length: None, sha256: Some(sha256) }, path, &mut |done, total| {
+        download(&Download { url, bearer: None, length: None, sha256: Some(sha256) }, path, &mut |done, total| {
             assert_eq!(total, Some(CONTENT.len() as u64));
             steps.push(done);
         })?;

@@ -38,6 +38,21 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it is a folder, a device or a pipe, or too long.
 pub fn map_bounded(path: &Path, limit: u64) -> Result<Mmap> {
+    let (file, length) = open_regular(path)?;
+    if length > limit {
+        return Err(too_long(path, limit));
+    }
+    // SAFETY: a map is sound as long as nobody changes the file below it. Whatever this library and the hub's libraries write appears by
+    // a rename and is never written to again, so that the file of a map stays as it is even when another takes its name. Maps live only
+    // while a file is read: should another program truncate it within that time, the system ends this one, and no memory is damaged.
+    unsafe { Mmap::map(&file) }.at(path)
+}
+
+/// Opens a regular file, and says how many bytes it has.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be opened, [`Error::Format`] when it is a folder, a device or a pipe.
+pub fn open_regular(path: &Path) -> Result<(File, u64)> {
     // Before it is opened: to open a pipe is to wait for somebody who writes into it.
     let metadata = fs::metadata(path).at(path)?;
     if metadata.is_dir() {
@@ -46,14 +61,7 @@ pub fn map_bounded(path: &Path, limit: u64) -> Result<Mmap> {
     if !metadata.is_file() {
         return Err(Error::format(path, "found a device or a pipe, expected a regular file"));
     }
-    if metadata.len() > limit {
-        return Err(too_long(path, limit));
-    }
-    let file = File::open(path).at(path)?;
-    // SAFETY: a map is sound as long as nobody changes the file below it. Whatever this library and the hub's libraries write appears by
-    // a rename and is never written to again, so that the file of a map stays as it is even when another takes its name. Maps live only
-    // while a file is read: should another program truncate it within that time, the system ends this one, and no memory is damaged.
-    unsafe { Mmap::map(&file) }.at(path)
+    Ok((File::open(path).at(path)?, metadata.len()))
 }
 
 fn too_long(path: &Path, limit: u64) -> Error {
@@ -119,6 +127,16 @@ impl Write for Partial {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Writes a file that appears whole or not at all.
+///
+/// # Errors
+/// For a folder that cannot be written to, and when the disk is full, for example.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let mut file = Partial::create(path)?;
+    file.append(content)?;
+    file.keep()
 }
 
 /// The folder for what can be made or fetched again: `$XDG_CACHE_HOME`, or `.cache` in the home folder, whatever the system, as the hub's

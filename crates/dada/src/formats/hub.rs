@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{AtPath, Error, Result};
-use crate::formats::download::{Source, agent, download};
+use crate::formats::download::{Download, agent, download};
 use crate::formats::file::user_cache;
 
 /// A file of a model: `owner/name[@revision][:file]`, by default `model.safetensors` of `main`.
@@ -168,7 +168,7 @@ impl Hub {
         let checksum = known.map(|(_, checksum)| *checksum).or((etag.len() == 64).then_some(etag.as_str()));
         let blob = blobs.join(&etag);
         if !blob.exists() {
-            let source = Source { url: &url, bearer: self.token.as_deref(), length, sha256: checksum };
+            let source = Download { url: &url, bearer: self.token.as_deref(), length, sha256: checksum };
             download(&source, &blob, progress)?;
         }
         if !snapshot.exists() {

@@ -1,13 +1,12 @@
 //! Descriptions in JSON, beside weights and in run folders.
 
-use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{AtPath, Error, Result};
-use crate::formats::file::read_bounded;
+use crate::error::{Error, Result};
+use crate::formats::file::{read_bounded, write_whole};
 
 /// The longest description that is read: most have a thousand bytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -20,10 +19,10 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&read_bounded(path, MAX_BYTES)?).map_err(|error| Error::format(path, error.to_string()))
 }
 
-/// Writes a value with string keys.
+/// Writes a value with string keys; the file appears whole or not at all.
 ///
 /// # Errors
 /// When the file cannot be written to.
 pub fn write(path: &Path, value: &impl Serialize) -> Result<()> {
-    fs::write(path, serde_json::to_vec_pretty(value).expect("the value has string keys")).at(path)
+    write_whole(path, &serde_json::to_vec_pretty(value).expect("the value has string keys"))
 }

@@ -1,15 +1,14 @@
 //! Safetensors: tensors by name, and vectors as the tensor `embeddings`. <https://huggingface.co/docs/safetensors>
 
-use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
 use crate::formats::NamedTensors;
-use crate::formats::file::map_bounded;
+use crate::formats::file::{map_bounded, write_whole};
 use crate::formats::npy::{self, Array};
 
 /// The longest file that is read.
@@ -73,11 +72,7 @@ pub fn write_safetensors(tensors: &NamedTensors, path: &Path) -> Result<()> {
     });
     let views: Vec<_> = views.collect::<Result<_>>()?;
     let bytes = safetensors::serialize(views, None).expect("the header of valid views is text");
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).at(folder)?;
-    file.write_all(&bytes).at(file.path())?;
-    file.persist(path).map_err(|error| error.error).at(path)?;
-    Ok(())
+    write_whole(path, &bytes)
 }
 
 /// The tensors `embeddings` and `labels` of a file of vectors; the second may be missing.

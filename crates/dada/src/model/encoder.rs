@@ -125,7 +125,7 @@ pub struct Encoder {
 
 /// What an encoder is given: pictures, or what a part of it made of them before.
 #[derive(Clone, Debug)]
-pub enum Input {
+pub enum EncoderInput {
     /// Pictures `[batch, 3, height, width]`, pre-processed.
     Images(Tensor<4>),
     /// What the first `stages` stages of the backbone made.
@@ -150,22 +150,24 @@ pub enum Boundary {
 
 impl Encoder {
     /// What a batch of pictures `[batch, 3, height, width]` is at a boundary, without learning.
-    pub fn up_to(&self, images: Tensor<4>, boundary: Boundary) -> Input {
+    pub fn up_to(&self, images: Tensor<4>, boundary: Boundary) -> EncoderInput {
         match boundary {
-            Boundary::Pooled => Input::Pooled(self.features(images, Mode::Infer)),
+            Boundary::Pooled => EncoderInput::Pooled(self.features(images, Mode::Infer)),
             Boundary::Stage(stages) => {
                 let features = self.backbone.forward_stages(Features::Map(images), 0..stages, Mode::Infer);
-                Input::Staged { features, stages }
+                EncoderInput::Staged { features, stages }
             }
         }
     }
 
     /// What is left to do on `input`, up to pooled features `[batch, features]`.
-    pub fn pooled(&self, input: Input, mode: Mode) -> Tensor<2> {
+    pub fn pooled(&self, input: EncoderInput, mode: Mode) -> Tensor<2> {
         match input {
-            Input::Images(images) => self.features(images, mode),
-            Input::Staged { features, stages } => self.pool(self.backbone.forward_stages(features, stages..self.backbone.stages(), mode)),
-            Input::Pooled(features) => features,
+            EncoderInput::Images(images) => self.features(images, mode),
+            EncoderInput::Staged { features, stages } => {
+                self.pool(self.backbone.forward_stages(features, stages..self.backbone.stages(), mode))
+            }
+            EncoderInput::Pooled(features) => features,
         }
     }
 

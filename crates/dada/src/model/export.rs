@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::pictures::preprocess::Preprocess;
 use crate::error::{AtPath, Error, Result};
+use crate::formats::file::write_whole;
 use crate::formats::json;
 use crate::formats::safetensors::{read_safetensors, write_safetensors};
 use crate::model::encoder::{Encoder, EncoderConfig};
@@ -56,8 +57,7 @@ impl Model {
         };
         json::write(&folder.join("config.json"), &about)?;
         json::write(&folder.join("preprocessor_config.json"), &self.preprocess)?;
-        let path = folder.join("README.md");
-        fs::write(&path, description).at(&path)
+        write_whole(&folder.join("README.md"), description.as_bytes())
     }
 
     /// Reads what [`Model::save`] wrote.

@@ -66,8 +66,8 @@ pub fn check(used: &Preprocess, trained: &Preprocess, path: &Path) -> Result<()>
     if near(&used.mean, &trained.mean) && near(&used.std, &trained.std) {
         return Ok(());
     }
-    let told = |Preprocess { mean, std, .. }: &Preprocess| format!("preprocess.mean = {mean:?}, std = {std:?}");
-    Err(Error::mismatch(format!("pre-processing for the weights {}", path.display()), told(used), told(trained)))
+    let in_words = |Preprocess { mean, std, .. }: &Preprocess| format!("preprocess.mean = {mean:?}, std = {std:?}");
+    Err(Error::mismatch(format!("pre-processing for the weights {}", path.display()), in_words(used), in_words(trained)))
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! What a finished run leaves behind besides its checkpoints.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use burn::tensor::Device;
+use image::ImageFormat;
 
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::evaluate::Retrieval;
+use crate::formats::file::write_whole;
 use crate::model::encoder::Encoder;
 use crate::report::sheet;
 use crate::search::nearest;
@@ -34,7 +37,10 @@ pub fn neighbours(encoder: &Encoder, split: &SplitData, config: &RunConfig, devi
         .collect();
     let label = |index: usize| dataset.samples[index].label;
     let picture = |index: usize| dataset.samples[index].picture();
-    sheet::draw(&rows, label, picture)?.save(path).map_err(|error| crate::Error::format(path, error.to_string()))
+    let mut png = Cursor::new(Vec::new());
+    let drawn = sheet::draw(&rows, label, picture)?.write_to(&mut png, ImageFormat::Png);
+    drawn.map_err(|error| crate::Error::format(path, error.to_string()))?;
+    write_whole(path, png.get_ref())
 }
 
 /// The exported model's `README.md`.

@@ -6,7 +6,7 @@ use crate::data::Dataset;
 use crate::data::loader::{Loader, Request, View};
 use crate::embed::images;
 use crate::error::Result;
-use crate::model::encoder::Input;
+use crate::model::encoder::EncoderInput;
 use crate::train::frozen::FrozenNetwork;
 use crate::train::schedule::At;
 use crate::train::split_data::SplitData;
@@ -14,7 +14,7 @@ use crate::train::split_data::SplitData;
 /// One step's pictures, as the part of the network that learns is given them.
 pub struct Batch {
     /// Pictures, or what the frozen part made of them.
-    pub input: Input,
+    pub input: EncoderInput,
     /// The class of each.
     pub labels: Vec<usize>,
 }

@@ -5,7 +5,6 @@
 //! axis, the BLAKE3 of the values, and the values as little-endian float32.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,7 +15,7 @@ use crate::data::pictures::preprocess::Preprocess;
 use crate::data::{Dataset, Pixels};
 use crate::error::{AtPath, Error, Result};
 use crate::formats::NamedTensors;
-use crate::formats::file::{map_bounded, user_cache};
+use crate::formats::file::{Partial, map_bounded, user_cache};
 use crate::model::backbones::BackboneConfig;
 use crate::model::encoder::{Boundary, Pooling};
 
@@ -61,7 +60,7 @@ impl Rows {
 
 /// Everything that decides what is in a cache file, apart from the pictures.
 #[derive(Clone, Debug, Serialize)]
-pub struct Recipe<'a> {
+pub struct FeatureRecipe<'a> {
     /// BLAKE3 of the network's weights.
     pub weights: String,
     /// The network.
@@ -91,7 +90,7 @@ pub fn checksum_of_weights(tensors: &NamedTensors) -> String {
 struct Key<'a> {
     version: u32,
     #[serde(flatten)]
-    recipe: &'a Recipe<'a>,
+    recipe: &'a FeatureRecipe<'a>,
     pictures: Vec<PictureKey<'a>>,
 }
 
@@ -130,12 +129,12 @@ enum PixelsKey<'a> {
 ///
 /// # Errors
 /// When a file is gone.
-pub fn key(recipe: &Recipe, dataset: &Dataset, pictures: &[usize]) -> Result<String> {
+pub fn key(recipe: &FeatureRecipe, dataset: &Dataset, pictures: &[usize]) -> Result<String> {
     let text = key_text(recipe, dataset, pictures)?;
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
-fn key_text(recipe: &Recipe, dataset: &Dataset, pictures: &[usize]) -> Result<String> {
+fn key_text(recipe: &FeatureRecipe, dataset: &Dataset, pictures: &[usize]) -> Result<String> {
     let mut keys = Vec::with_capacity(pictures.len());
     for &picture in pictures {
         let sample = &dataset.samples[picture];
@@ -218,14 +217,13 @@ pub fn write(path: &Path, rows: &Rows) -> Result<()> {
     let folder = path.parent().expect("a cache file lies in a folder");
     fs::create_dir_all(folder).at(folder)?;
     let values: Vec<u8> = rows.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let mut file = tempfile::NamedTempFile::new_in(folder).at(folder)?;
+    let mut file = Partial::create(path)?;
     let numbers = [VERSION as usize, rows.shape.len()].into_iter().chain(rows.shape.iter().copied());
     let header: Vec<u8> = numbers.flat_map(|number| (number as u32).to_le_bytes()).collect();
     for part in [&MAGIC[..], &header, blake3::hash(&values).as_bytes(), &values] {
-        file.write_all(part).at(path)?;
+        file.append(part)?;
     }
-    file.persist(path).map_err(|error| error.error).at(path)?;
-    Ok(())
+    file.keep()
 }
 
 #[cfg(test)]
@@ -272,7 +270,7 @@ mod tests {
         let picture = Pixels::Memory(Arc::new(image::RgbImage::from_pixel(2, 1, image::Rgb([7; 3]))));
         let turned = Pixels::Turned(Box::new(picture), 3);
         let dataset = Dataset { classes: vec!["c".to_owned()], samples: vec![Sample { pixels: turned, label: 0, name: "a".to_owned() }] };
-        let recipe = Recipe {
+        let recipe = FeatureRecipe {
             weights: "w".to_owned(),
             backbone: &BackboneConfig::VitSmallPatch16(Default::default()),
             pooling: Pooling::Cls,
@@ -308,7 +306,7 @@ mod tests {
         let preprocess = Preprocess::default();
         let augment = AugmentConfig::default();
         let (vit, convnet) = (BackboneConfig::VitSmallPatch16(Default::default()), BackboneConfig::ConvNet(Default::default()));
-        let recipe = Recipe {
+        let recipe = FeatureRecipe {
             weights: "w".to_owned(),
             backbone: &vit,
             pooling: Pooling::Avg,
@@ -316,7 +314,7 @@ mod tests {
             preprocess: &preprocess,
             augmented: Some((1, &augment)),
         };
-        let key = |recipe: &Recipe, dataset: &Dataset| super::key(recipe, dataset, &[0]);
+        let key = |recipe: &FeatureRecipe, dataset: &Dataset| super::key(recipe, dataset, &[0]);
         let base = key(&recipe, &memory(1)).unwrap();
         assert_eq!(base, key(&recipe.clone(), &memory(1)).unwrap());
         let squashed = Preprocess { squash: true, ..preprocess.clone() };
@@ -324,16 +322,16 @@ mod tests {
         let others = [
             key(&recipe, &memory(2)),
             key(&recipe, &file),
-            key(&Recipe { weights: "v".to_owned(), ..recipe.clone() }, &memory(1)),
-            key(&Recipe { backbone: &convnet, ..recipe.clone() }, &memory(1)),
-            key(&Recipe { pooling: Pooling::Max, ..recipe.clone() }, &memory(1)),
-            key(&Recipe { boundary: Boundary::Stage(3), ..recipe.clone() }, &memory(1)),
-            key(&Recipe { boundary: Boundary::Pooled, ..recipe.clone() }, &memory(1)),
-            key(&Recipe { augmented: Some((2, &augment)), ..recipe.clone() }, &memory(1)),
-            key(&Recipe { augmented: None, ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { weights: "v".to_owned(), ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { backbone: &convnet, ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { pooling: Pooling::Max, ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { boundary: Boundary::Stage(3), ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { boundary: Boundary::Pooled, ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { augmented: Some((2, &augment)), ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { augmented: None, ..recipe.clone() }, &memory(1)),
             super::key(&recipe, &memory(1), &[]),
-            key(&Recipe { preprocess: &squashed, ..recipe.clone() }, &memory(1)),
-            key(&Recipe { augmented: Some((1, &unflipped)), ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { preprocess: &squashed, ..recipe.clone() }, &memory(1)),
+            key(&FeatureRecipe { augmented: Some((1, &unflipped)), ..recipe.clone() }, &memory(1)),
         ];
         assert!(others.into_iter().all(|other| other.unwrap() != base));
         let before = key(&recipe, &file).unwrap();

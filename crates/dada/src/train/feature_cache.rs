@@ -15,9 +15,9 @@ use crate::data::loader::{Request, View};
 use crate::embed::{BATCH, Output};
 use crate::error::{Error, Result};
 use crate::model::backbones::Features;
-use crate::model::encoder::{Boundary, Input};
+use crate::model::encoder::{Boundary, EncoderInput};
 use crate::random::{Purpose, generator};
-use crate::train::cache_file::{self, Recipe, Rows};
+use crate::train::cache_file::{self, FeatureRecipe, Rows};
 use crate::train::frozen::FrozenNetwork;
 use crate::train::observer::{Event, Observer};
 use crate::train::schedule::At;
@@ -87,25 +87,25 @@ impl FeatureCache {
     }
 
     /// A batch of rows as what a network goes on from.
-    fn input(&self, rows: &[usize], device: &Device) -> Input {
+    fn input(&self, rows: &[usize], device: &Device) -> EncoderInput {
         let values: Vec<f32> = rows.iter().flat_map(|&row| self.rows.row(row)).copied().collect();
         let stages = self.stages;
         match *self.rows.shape.as_slice() {
-            [features] => Input::Pooled(Tensor::from_data(TensorData::new(values, [rows.len(), features]), device)),
+            [features] => EncoderInput::Pooled(Tensor::from_data(TensorData::new(values, [rows.len(), features]), device)),
             [tokens, width] => {
                 let features = Tensor::from_data(TensorData::new(values, [rows.len(), tokens, width]), device);
-                Input::Staged { features: Features::Tokens(features), stages }
+                EncoderInput::Staged { features: Features::Tokens(features), stages }
             }
             [channels, height, width] => {
                 let features = Tensor::from_data(TensorData::new(values, [rows.len(), channels, height, width]), device);
-                Input::Staged { features: Features::Map(features), stages }
+                EncoderInput::Staged { features: Features::Map(features), stages }
             }
             _ => unreachable!("a row has one to three axes: the file was checked, and no network makes others"),
         }
     }
 
     /// One batch of a step: a view of each picture, drawn for this place of the run.
-    pub fn batch(&self, pictures: &[usize], seed: u64, at: At, device: &Device) -> Input {
+    pub fn batch(&self, pictures: &[usize], seed: u64, at: At, device: &Device) -> EncoderInput {
         let views = self.rows.len() / self.pictures;
         let drawn = |(row, picture): (usize, &usize)| {
             let view = generator(seed, Purpose::Augment, at.epoch, at.step, row).random_range(0..views);
@@ -116,7 +116,7 @@ impl FeatureCache {
     }
 
     /// The test views of these pictures, in batches.
-    pub fn test_batches<'a>(&'a self, pictures: &'a [usize], device: &'a Device) -> impl Iterator<Item = Input> + 'a {
+    pub fn test_batches<'a>(&'a self, pictures: &'a [usize], device: &'a Device) -> impl Iterator<Item = EncoderInput> + 'a {
         pictures.chunks(BATCH).map(|pictures| self.input(pictures, device))
     }
 }
@@ -142,7 +142,7 @@ fn groups<'a>(
     let mut groups = Vec::new();
     for pictures in classes {
         for range in [0..1, 1..1 + views].into_iter().filter(|range| !range.is_empty()) {
-            let recipe = Recipe {
+            let recipe = FeatureRecipe {
                 weights: network.weights.clone(),
                 backbone: &config.encoder.backbone,
                 pooling: config.encoder.pooling,

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use crate::config::RunConfig;
 use crate::embed::Embedder;
 use crate::model::backbones::Features;
-use crate::model::encoder::{Boundary, Encoder, Input};
+use crate::model::encoder::{Boundary, Encoder, EncoderInput};
 use crate::model::parameters;
 use crate::train::cache_file;
 
@@ -39,16 +39,16 @@ impl<'a> FrozenNetwork<'a> {
 
     /// What a step goes on from: pictures `[batch, 3, size, size]` on the device without autodiff, gone through the frozen part, on the device
     /// with it.
-    pub fn advance(&self, images: Tensor<4>) -> Input {
-        let Some(boundary) = self.boundary else { return Input::Images(Tensor::from_inner(images)) };
+    pub fn advance(&self, images: Tensor<4>) -> EncoderInput {
+        let Some(boundary) = self.boundary else { return EncoderInput::Images(Tensor::from_inner(images)) };
         match self.encoder.up_to(images, boundary) {
-            Input::Images(images) => Input::Images(Tensor::from_inner(images)),
-            Input::Pooled(features) => Input::Pooled(Tensor::from_inner(features)),
-            Input::Staged { features: Features::Map(map), stages } => {
-                Input::Staged { features: Features::Map(Tensor::from_inner(map)), stages }
+            EncoderInput::Images(images) => EncoderInput::Images(Tensor::from_inner(images)),
+            EncoderInput::Pooled(features) => EncoderInput::Pooled(Tensor::from_inner(features)),
+            EncoderInput::Staged { features: Features::Map(map), stages } => {
+                EncoderInput::Staged { features: Features::Map(Tensor::from_inner(map)), stages }
             }
-            Input::Staged { features: Features::Tokens(tokens), stages } => {
-                Input::Staged { features: Features::Tokens(Tensor::from_inner(tokens)), stages }
+            EncoderInput::Staged { features: Features::Tokens(tokens), stages } => {
+                EncoderInput::Staged { features: Features::Tokens(Tensor::from_inner(tokens)), stages }
             }
         }
     }

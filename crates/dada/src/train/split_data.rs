@@ -11,7 +11,7 @@ use crate::embed::{BATCH, Embedder, Output, values};
 use crate::embeddings::Embeddings;
 use crate::error::Result;
 use crate::evaluate::{Retrieval, query_gallery, self_retrieval};
-use crate::model::encoder::{Boundary, Encoder, Input};
+use crate::model::encoder::{Boundary, Encoder, EncoderInput};
 use crate::model::layers::Mode;
 use crate::progress::SILENT;
 use crate::roles::Roles;
@@ -131,7 +131,7 @@ impl SplitData {
 }
 
 /// What is left to do on kept features, up to pooled features or embeddings.
-fn finish(encoder: &Encoder, input: Input, output: Output) -> Tensor<2> {
+fn finish(encoder: &Encoder, input: EncoderInput, output: Output) -> Tensor<2> {
     let features = encoder.pooled(input, Mode::Infer);
     match output {
         Output::Boundary(_) => features,

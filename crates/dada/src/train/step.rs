@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::adversarial::{Discriminators, GradientScale, RampUp, Terms, Update};
 use crate::config::RunConfig;
-use crate::model::encoder::Input;
+use crate::model::encoder::EncoderInput;
 use crate::model::layers::{Mode, normalize};
 use crate::train::gradient_norms::GradientNorms;
 use crate::train::learner::{Learner, LearnerGradients, Learning};
@@ -72,7 +72,7 @@ impl Phase {
 /// loss on that is not finite, which `losses` finds when somebody looks.
 pub fn update(
     mut learner: Learner,
-    input: Input,
+    input: EncoderInput,
     labels: &[usize],
     context: Context,
     losses: &mut LossMonitor,
@@ -93,7 +93,7 @@ pub fn update(
 }
 
 /// Embeddings `[batch, dim]`, not normalised; their gradient reaches as far as the encoder learns in this epoch.
-pub fn embed(learner: &Learner, input: Input, context: Context) -> Tensor<2> {
+pub fn embed(learner: &Learner, input: EncoderInput, context: Context) -> Tensor<2> {
     let features = learner.encoder.pooled(input, Mode::Train);
     let is_whole = Phase::of(context.config, context.at.epoch) == Phase::Everything;
     learner.encoder.project(if is_whole { features } else { features.detach() })

@@ -14,7 +14,8 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::ColumnDescriptor;
 
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
+use crate::formats::file::open_regular;
 use crate::roles::Roles;
 
 /// Rows that are decoded together.
@@ -45,14 +46,10 @@ pub struct Table {
 /// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it is malformed or compressed, or when its columns, row lengths or
 /// missing values are not as described above.
 pub fn read(path: &Path) -> Result<Table> {
-    let file = File::open(path).at(path)?;
-    let metadata = file.metadata().at(path)?;
-    if metadata.is_dir() {
-        return Err(Error::format(path, "found a folder, expected a file"));
-    }
+    let (file, length) = open_regular(path)?;
     let whole = || {
         let reader = SerializedFileReader::new(file).map_err(|error| Error::format(path, format!("not a Parquet file: {error}")))?;
-        read_table(&Source { path, reader, most_values: MOST_VALUES_PER_BYTE.saturating_mul(metadata.len()) })
+        read_table(&Source { path, reader, most_values: MOST_VALUES_PER_BYTE.saturating_mul(length) })
     };
     // A reader that panics on a malformed file says that it is malformed.
     catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(|_| Err(Error::format(path, "malformed: the reader gave up on it")))
