@@ -1,10 +1,10 @@
 """Build the embedded data set: emoji as up to six vendors draw them.
 
     python -m pip install resvg-py==0.5.0 pillow==13.0.0 numpy==2.4.6 blake3==1.0.11
-    python assets/emoji/build.py [WORK_FOLDER]
+    python crates/dada/assets/emoji/build.py [WORK_FOLDER]
 
 Needs Python 3.11 and npm, which brings the drawings (about 55 MB of JSON) into WORK_FOLDER, a temporary folder by default.
-Writes `emoji.webp` and `classes.csv` beside this script and prints the checksums that `src/data/emoji.rs` and `ATTRIBUTION.md`
+Writes `emoji.webp` and `classes.csv` beside this script and prints the checksums that `crates/dada/src/data/sources/emoji.rs` and `ATTRIBUTION.md`
 state. With the versions above the output is the same byte for byte. Nothing here is needed to build or use the crate.
 
 What is a class:
