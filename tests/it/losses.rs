@@ -158,7 +158,7 @@ fn gradients_of_two_batches_add_up_before_they_are_applied() {
         step::gradients(learner, x, &[0, 0, 2, 2, 3, 3, 5, 5], context, &mut LossMonitor::default()).0.unwrap()
     };
     let one = learner();
-    let both = gradients(&one, 1).add(gradients(&one, 2));
+    let both = gradients(&one, 1).sum(gradients(&one, 2));
     let together = parameters::tensors(&one.apply(both, &config.optimizer, 1.0).encoder);
     let alone = |seed| {
         let one = learner();
@@ -167,7 +167,7 @@ fn gradients_of_two_batches_add_up_before_they_are_applied() {
     };
     let twice = {
         let one = learner();
-        let both = gradients(&one, 1).add(gradients(&one, 1));
+        let both = gradients(&one, 1).sum(gradients(&one, 1));
         parameters::tensors(&one.apply(both, &config.optimizer, 1.0).encoder)
     };
     let path = "projection.weight";

@@ -133,7 +133,7 @@ impl Comparison {
     fn preset(&self, preset: Preset) -> Result<Vec<Arm>> {
         let mut arms = preset.arms(&grid::resolve(&self.base, &self.settings)?.loss);
         // Of a preset's losses each has a weight of its own, unless one is given for all.
-        if self.settings.iter().any(is_loss_weight) {
+        if self.settings.iter().any(|setting| is_loss_weight(setting)) {
             for arm in &mut arms {
                 arm.settings.retain(|setting| !is_loss_weight(setting));
             }
@@ -181,6 +181,6 @@ impl Comparison {
     }
 }
 
-fn is_loss_weight(setting: &String) -> bool {
+fn is_loss_weight(setting: &str) -> bool {
     setting.starts_with("loss.weight")
 }

@@ -100,10 +100,10 @@ mod tests {
         let embed = |inputs: &[PathBuf], strict, observer: Observer| {
             embed_to_file(&root.path().join("run"), inputs, &out, strict, DeviceKind::default(), observer)
         };
-        assert!(embed(&[photos.clone()], true, UNOBSERVED).unwrap_err().to_string().contains("1.png"));
+        assert!(embed(std::slice::from_ref(&photos), true, UNOBSERVED).unwrap_err().to_string().contains("1.png"));
         assert!(!out.exists());
         let told = Mutex::new(Vec::new());
-        let made = embed(&[photos.clone()], false, &|message| told.lock().unwrap().push(message)).unwrap();
+        let made = embed(std::slice::from_ref(&photos), false, &|message| told.lock().unwrap().push(message)).unwrap();
         assert_eq!(made, Embedded { rows: 1, skipped: 1 });
         let told = told.into_inner().unwrap();
         assert!(

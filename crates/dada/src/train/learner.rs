@@ -40,11 +40,11 @@ pub struct LearnerGradients {
 
 impl LearnerGradients {
     /// The sums: the gradients of the sum of two losses, which is finite if both are.
-    pub fn add(self, other: Self) -> Self {
+    pub fn sum(self, other: Self) -> Self {
         Self {
-            encoder: self.encoder.add(other.encoder),
-            proxies: self.proxies.add(other.proxies),
-            discriminators: self.discriminators.add(other.discriminators),
+            encoder: self.encoder.sum(other.encoder),
+            proxies: self.proxies.sum(other.proxies),
+            discriminators: self.discriminators.sum(other.discriminators),
             finite: self.finite * other.finite,
         }
     }

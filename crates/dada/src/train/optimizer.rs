@@ -104,7 +104,7 @@ impl ParameterGradients {
     }
 
     /// The sums; a parameter that has a gradient in one of both keeps it.
-    pub fn add(mut self, other: Self) -> Self {
+    pub fn sum(mut self, other: Self) -> Self {
         for (path, gradient) in other.0 {
             let sum = match self.0.remove(&path) {
                 Some(ours) => ours + gradient,
