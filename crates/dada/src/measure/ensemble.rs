@@ -70,22 +70,9 @@ fn over_members(members: &[Member]) -> (Figures, Figures) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::sources::vectors::VectorDataset;
+    use crate::measure::subject::overlapping_arcs as subject;
     use crate::progress::UNOBSERVED;
     use std::path::Path;
-
-    fn subject(name: &str, turn: f32) -> Subject {
-        let angle = |row: usize| (row % 3) as f32 * 0.8 + (row as f32 * turn).sin();
-        let found = VectorDataset {
-            values: (0..30).flat_map(|row| [angle(row).cos(), angle(row).sin()]).collect(),
-            dim: 2,
-            labels: (0..30).map(|row| row % 3).collect(),
-            classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
-            names: (0..30).map(|row| row.to_string()).collect(),
-            roles: None,
-        };
-        Subject::from_vectors(Path::new(name), found, None).unwrap()
-    }
 
     #[test]
     fn members_are_summed_up_and_put_side_by_side() {

@@ -131,23 +131,12 @@ fn csv_field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::sources::vectors::VectorDataset;
+    use crate::measure::subject::overlapping_arcs;
     use crate::progress::{Message, UNOBSERVED};
-    use std::path::Path;
     use std::sync::Mutex;
 
-    /// Thirty rows of three classes, on three arcs that overlap.
     fn subject() -> Subject {
-        let angle = |row: usize| (row % 3) as f32 * 0.8 + (row as f32 * 0.7).sin();
-        let found = VectorDataset {
-            values: (0..30).flat_map(|row| [angle(row).cos(), angle(row).sin()]).collect(),
-            dim: 2,
-            labels: (0..30).map(|row| row % 3).collect(),
-            classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
-            names: (0..30).map(|row| row.to_string()).collect(),
-            roles: None,
-        };
-        Subject::from_vectors(Path::new("x.npy"), found, None).unwrap()
+        overlapping_arcs("x.npy", 0.7)
     }
 
     fn options() -> Options {

@@ -148,6 +148,21 @@ fn folder_of_pictures(file: &Path, names: &[String]) -> Option<PathBuf> {
     [PathBuf::new(), beside].into_iter().find(|folder| folder.join(first).is_file())
 }
 
+/// Thirty rows of three classes, on three arcs that overlap; `turn` says how.
+#[cfg(test)]
+pub(super) fn overlapping_arcs(name: &str, turn: f32) -> Subject {
+    let angle = |row: usize| (row % 3) as f32 * 0.8 + (row as f32 * turn).sin();
+    let found = VectorDataset {
+        values: (0..30).flat_map(|row| [angle(row).cos(), angle(row).sin()]).collect(),
+        dim: 2,
+        labels: (0..30).map(|row| row % 3).collect(),
+        classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        names: (0..30).map(|row| row.to_string()).collect(),
+        roles: None,
+    };
+    Subject::from_vectors(Path::new(name), found, None).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
