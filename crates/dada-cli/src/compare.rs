@@ -6,7 +6,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use dada::compare::{Compared, Comparison, Preset, Update, Variants, grid, table};
+use dada::compare::{Preset, grid, table};
+use dada::measure::comparison::{Compared, Comparison, ComparisonEvent, Variants};
 use dada::train::metric_names;
 
 use super::configuration::{base_layer, name};
@@ -59,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         command.arg("train").arg(config).arg("--out").arg(folder).arg("--resume");
         command
     };
-    match comparison.run(&train, &stop, &|update| show(update, &arguments.metrics))? {
+    match comparison.run(&train, &stop, &|event| show(event, &arguments.metrics))? {
         Some(compared) => {
             summarise(&compared, comparison.seeds.len());
             Ok(ExitCode::SUCCESS)
@@ -105,11 +106,11 @@ fn default_folder(arguments: &Arguments) -> PathBuf {
     PathBuf::from("runs").join(format!("compare-{}{preset}", name(arguments.config.as_deref())))
 }
 
-fn show(update: Update, metrics: &[String]) {
-    match update {
-        Update::LeftOut(sentence) => eprintln!("{sentence}"),
-        Update::Begun { number, of, arm, seed } => eprintln!("{}/{of}  {}  seed {seed}", number + 1, arm.title()),
-        Update::Made { arm, run } => {
+fn show(event: ComparisonEvent, metrics: &[String]) {
+    match event {
+        ComparisonEvent::LeftOut(sentence) => eprintln!("{sentence}"),
+        ComparisonEvent::Begun { number, of, arm, seed } => eprintln!("{}/{of}  {}  seed {seed}", number + 1, arm.title()),
+        ComparisonEvent::Made { arm, run } => {
             let figures = metrics.iter().filter_map(|name| run.figures().get(name).map(|value| format!("{name} {value:.4}")));
             let figures = figures.collect::<Vec<_>>().join("  ");
             eprintln!("    {}  seed {}  {figures}  {:.1} s", arm.title(), run.seed, run.metrics.seconds);

@@ -52,7 +52,7 @@ pub enum Variants {
 }
 
 /// What happens while a comparison is made.
-pub enum Update<'a> {
+pub enum ComparisonEvent<'a> {
     /// An arm of a preset is left out; the sentence says why.
     LeftOut(&'a str),
     /// A run begins, or is found done.
@@ -94,9 +94,9 @@ impl Comparison {
     /// # Errors
     /// Before anything runs, for arms, settings, seeds, folds and metrics that make no sense; then for a run that fails, and what the disk
     /// refuses.
-    pub fn run(&self, launcher: Launcher, stop: &AtomicBool, observer: &(dyn Fn(Update) + Sync)) -> Result<Option<Compared>> {
+    pub fn run(&self, launcher: Launcher, stop: &AtomicBool, observer: &(dyn Fn(ComparisonEvent) + Sync)) -> Result<Option<Compared>> {
         let (arms, left_out) = self.arms()?;
-        left_out.iter().for_each(|sentence| observer(Update::LeftOut(sentence)));
+        left_out.iter().for_each(|sentence| observer(ComparisonEvent::LeftOut(sentence)));
         self.check(&arms)?;
         fs::create_dir_all(&self.out).at(&self.out)?;
         let made = self.runs(&arms, launcher, stop, observer);
@@ -166,16 +166,16 @@ impl Comparison {
     }
 
     /// Seed by seed, so that a comparison that is cut short has whole pairs.
-    fn runs(&self, arms: &[Arm], launcher: Launcher, stop: &AtomicBool, observer: &(dyn Fn(Update) + Sync)) -> Result<Vec<Run>> {
+    fn runs(&self, arms: &[Arm], launcher: Launcher, stop: &AtomicBool, observer: &(dyn Fn(ComparisonEvent) + Sync)) -> Result<Vec<Run>> {
         let wanted: Vec<(u64, usize)> = self.seeds.iter().flat_map(|&seed| (0..arms.len()).map(move |arm| (seed, arm))).collect();
         let threads = run::threads_each(self.jobs.get());
         run::at_once(self.jobs.get(), &wanted, stop, |number, &(seed, index)| {
             let arm = &arms[index];
-            observer(Update::Begun { number, of: wanted.len(), arm, seed });
+            observer(ComparisonEvent::Begun { number, of: wanted.len(), arm, seed });
             let folder = run::folder(&self.out, arm, seed);
             let metrics = run::make(launcher, &self.config(arm, seed)?, threads, &folder)?;
             let run = Run { arm: index, seed, folder, metrics, on_fold: self.folds.is_some() };
-            observer(Update::Made { arm, run: &run });
+            observer(ComparisonEvent::Made { arm, run: &run });
             Ok(run)
         })
     }
