@@ -80,7 +80,8 @@ mod tests {
     use crate::model::encoder::EncoderConfig;
     use crate::model::layers::Initializer;
     use crate::progress::UNOBSERVED;
-    use burn::module::Module;
+    use burn::module::{Module, Param};
+    use burn::tensor::Tensor;
     use image::{Rgb, RgbImage};
     use std::sync::Mutex;
 
@@ -115,5 +116,22 @@ mod tests {
         assert!(std::fs::read_to_string(&list).unwrap().contains("photos/a/0.png,"));
         assert!(embed(&[list], false, UNOBSERVED).unwrap_err().to_string().contains("would be overwritten"));
         assert!(embed(&[photos.join("1.png")], false, UNOBSERVED).unwrap_err().to_string().starts_with("none of 1 pictures"));
+    }
+
+    #[test]
+    fn an_embedding_that_is_no_number_is_the_models_fault_and_ends_the_work() {
+        let root = tempfile::tempdir().unwrap();
+        let [model, photo, out] = ["model", "a.png", "x.npy"].map(|name| root.path().join(name));
+        let device = DeviceKind::default().open();
+        let config = EncoderConfig::default();
+        let mut encoder = config.init(&mut Initializer::new(&device, 0)).valid();
+        encoder.projection.bias = Param::from_tensor(Tensor::full([config.dim], f64::NAN, &device));
+        let preprocess = Preprocess { resize: 16, crop: 16, ..Preprocess::default() };
+        Model { config, preprocess, encoder }.save(&model, "").unwrap();
+        RgbImage::from_pixel(20, 20, Rgb([90; 3])).save(&photo).unwrap();
+        let refused =
+            embed_to_file(&model, std::slice::from_ref(&photo), &out, false, DeviceKind::default(), UNOBSERVED).unwrap_err().to_string();
+        assert!(refused.starts_with(&photo.display().to_string()) && refused.contains("the embedding"), "{refused}");
+        assert!(!out.exists());
     }
 }
