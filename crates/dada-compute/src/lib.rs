@@ -9,8 +9,9 @@
 //! - [`linear`], [`batch_norm_rows`]: what a perceptron is made of
 //! - [`scale_shift`]: a frozen batch norm that no convolution precedes
 //! - [`max_pool2d`], [`global_avg_pool`], [`global_max_pool`] (`pool`)
-//! - [`nuclear_norm`]: by Jacobi rotations (`jacobi`) of a triangular factor (`householder`)
+//! - [`nuclear_norm`]: exact in float64, fast in float32
 //! - [`pair_energy`]: of all pairs of vectors, without their matrix
+//! - [`symmetric_eigen`]: eigenvalues and eigenvectors, in float64, of plain slices
 //! - [`adam_update`]: a step of Adam or AdamW in one pass
 //! - [`retain_memory`]: keeps freed buffers in the process (`memory`)
 
@@ -23,8 +24,6 @@ mod check;
 mod conv;
 mod flex;
 mod gemm;
-mod householder;
-mod jacobi;
 mod lanes;
 mod linear;
 mod memory;
@@ -33,6 +32,7 @@ mod pair_energy;
 mod planes;
 mod pool;
 mod scale_shift;
+mod symmetric_eigen;
 
 pub use activation::Activation;
 pub use adam::{AdamHyper, Decay, Moments, adam_update};
@@ -45,3 +45,4 @@ pub use nuclear_norm::nuclear_norm;
 pub use pair_energy::pair_energy;
 pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
 pub use scale_shift::scale_shift;
+pub use symmetric_eigen::symmetric_eigen;

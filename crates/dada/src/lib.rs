@@ -19,7 +19,6 @@ pub mod random;
 pub mod report;
 pub mod roles;
 pub mod search;
-mod symmetric_eigen;
 pub mod train;
 pub mod validate;
 

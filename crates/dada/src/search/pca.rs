@@ -1,6 +1,6 @@
 //! Principal components: along which directions vectors spread most.
 
-use crate::symmetric_eigen::symmetric_eigen;
+use dada_compute::symmetric_eigen;
 use gemm::Parallelism;
 use rayon::prelude::*;
 

@@ -10,7 +10,7 @@ use crate::evaluate::diagnostics::gap::{mmd, probe_accuracy, sliced_wasserstein}
 use crate::evaluate::diagnostics::points::{PointSet, dot};
 use crate::evaluate::spectrum::effective_rank;
 use crate::random::{Purpose, generator};
-use crate::symmetric_eigen::symmetric_eigen;
+use dada_compute::symmetric_eigen;
 
 /// Most samples that are measured.
 pub const MAX_SAMPLES: usize = 256;

@@ -3,7 +3,7 @@
 //!
 //! Rotations work on the vectors themselves, not on their inner products, so that small singular values keep their digits.
 
-use super::lanes::{dot, vectorised};
+use crate::lanes::{dot, vectorised};
 
 /// Six to eleven sweeps are usual.
 const MAX_SWEEPS: usize = 60;

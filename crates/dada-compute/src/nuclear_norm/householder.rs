@@ -5,8 +5,8 @@
 
 use rayon::prelude::*;
 
-use super::gemm::{Write, multiply};
-use super::lanes::{dot, vectorised};
+use crate::gemm::{Write, multiply};
+use crate::lanes::{dot, vectorised};
 
 /// Reflections of one block, and rows of one task.
 const BLOCK: usize = 32;

@@ -1,34 +1,17 @@
-//! The nuclear norm with its gradient, by a singular value decomposition that keeps small singular values.
+//! U Vᵀ by a singular value decomposition that keeps small singular values.
 //!
-//! With Z = U S Vᵀ, the gradient of the sum of S is U Vᵀ, and the norm itself is the inner product of the two. A wide Z is first brought to
-//! the triangle of its Z = Rᵀ Q, whose singular vectors come from Jacobi's rotations. (Z Zᵀ)^(-1/2) Z is the same on paper, but the product
-//! squares the condition: it has no digits left for singular values below 1e-8 of the largest.
+//! A wide Z is first brought to the triangle of its Z = Rᵀ Q, whose singular vectors come from Jacobi's rotations. U Vᵀ is off by about
+//! 1e-16 · largest / smallest singular value, as it is by LAPACK. Singular values below 2.2e-16 · (smaller side) of the largest are rounding
+//! errors: they count as zero. A matrix that lacks rank has many subgradients; this one leaves the singular vectors of zero out, the choice
+//! of the smallest norm. (LAPACK's U Vᵀ has arbitrary vectors in their place.)
 
-use burn::Tensor;
-use burn::tensor::TensorData;
-
-use super::gemm::{Write, multiply};
 use super::householder::Factors;
 use super::jacobi::orthogonalise;
-
-/// The sum of the singular values of `z` `[rows, columns]`, shape `[1]`; its gradient is U Vᵀ.
-///
-/// Computed in float64 on the host, whatever the tensor's type and device. U Vᵀ is off by about 1e-16 · largest / smallest singular value, as
-/// it is by LAPACK. Singular values below 2.2e-16 · (smaller side) of the largest are rounding errors: they count as zero. A matrix that
-/// lacks rank has many subgradients; this one leaves the singular vectors of zero out, the choice of the smallest norm. (LAPACK's U Vᵀ
-/// has arbitrary vectors in their place.)
-pub fn nuclear_norm(z: Tensor<2>) -> Tensor<1> {
-    let [rows, columns] = z.dims();
-    let (device, dtype) = (z.device(), z.dtype());
-    let data = z.clone().detach().into_data().convert::<f64>();
-    let values = data.as_slice::<f64>().expect("converted above");
-    let data = TensorData::new(orthogonal_factor(values, rows, columns), [rows, columns]).convert_dtype(dtype);
-    let factor = Tensor::<2>::from_data(data, (&device, dtype));
-    (z * factor).sum()
-}
+use super::transposed;
+use crate::gemm::{Write, multiply};
 
 /// U Vᵀ of `z` `[rows, columns]`.
-fn orthogonal_factor(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+pub(super) fn orthogonal_factor(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     if rows > columns {
         let factor = orthogonal_factor(&transposed(z, rows, columns), columns, rows);
         return transposed(&factor, columns, rows);
@@ -67,90 +50,10 @@ fn orthogonal_factor(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     factor
 }
 
-fn transposed(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
-    let mut out = vec![0.0; z.len()];
-    for (r, row) in z.chunks_exact(columns.max(1)).enumerate() {
-        for (c, value) in row.iter().enumerate() {
-            out[c * rows + r] = *value;
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{DType, Device};
-    use proptest::prelude::*;
-
-    /// The unevaluated sum of two numbers: 32 digits.
-    #[derive(Clone, Copy)]
-    struct Double(f64, f64);
-
-    impl Double {
-        fn sum(a: f64, b: f64) -> Self {
-            let sum = a + b;
-            let of_b = sum - a;
-            Self(sum, (a - (sum - of_b)) + (b - of_b))
-        }
-
-        fn plus(self, other: Self) -> Self {
-            let high = Self::sum(self.0, other.0);
-            Self::sum(high.0, high.1 + self.1 + other.1)
-        }
-
-        fn times(self, other: Self) -> Self {
-            let product = self.0 * other.0;
-            Self::sum(product, self.0.mul_add(other.0, -product) + self.0 * other.1 + self.1 * other.0)
-        }
-
-        fn over(self, other: Self) -> Self {
-            let mut quotient = Self(self.0 / other.0, 0.0);
-            for _ in 0..2 {
-                let rest = self.plus(quotient.times(other).times(Self(-1.0, 0.0)));
-                quotient = quotient.plus(Self(rest.0 / other.0, 0.0));
-            }
-            quotient
-        }
-    }
-
-    /// U Vᵀ by Newton's iteration X ← (X + (X Xᵀ)⁻¹ X) / 2 with 32 digits, of a matrix of full rank.
-    fn newton(z: &[f64], rows: usize, columns: usize) -> Vec<f64> {
-        if rows > columns {
-            return transposed(&newton(&transposed(z, rows, columns), columns, rows), columns, rows);
-        }
-        let mut x: Vec<Vec<Double>> = z.chunks(columns).map(|row| row.iter().map(|value| Double(*value, 0.0)).collect()).collect();
-        for _ in 0..60 {
-            // [X Xᵀ | X] by Gauss and Jordan.
-            let mut system: Vec<Vec<Double>> = x
-                .iter()
-                .map(|a| {
-                    let product = |b: &Vec<Double>| a.iter().zip(b).fold(Double(0.0, 0.0), |sum, (a, b)| sum.plus(a.times(*b)));
-                    x.iter().map(product).chain(a.iter().copied()).collect()
-                })
-                .collect();
-            for k in 0..rows {
-                let pivot = (k..rows).max_by(|a, b| system[*a][k].0.abs().total_cmp(&system[*b][k].0.abs())).unwrap();
-                system.swap(k, pivot);
-                let lead = system[k].clone();
-                for (i, row) in system.iter_mut().enumerate().filter(|(i, _)| *i != k) {
-                    let factor = row[k].over(lead[k]).times(Double(-1.0, 0.0));
-                    assert!(factor.0.is_finite(), "row {i}: the matrix lacks rank");
-                    row.iter_mut().zip(&lead).for_each(|(value, lead)| *value = value.plus(factor.times(*lead)));
-                }
-            }
-            for (k, (x, row)) in x.iter_mut().zip(&system).enumerate() {
-                for (x, inverse) in x.iter_mut().zip(&row[rows..]) {
-                    *x = x.plus(inverse.over(row[k])).times(Double(0.5, 0.0));
-                }
-            }
-        }
-        x.into_iter().flatten().map(|value| value.0).collect()
-    }
-
-    fn sample(len: usize, seed: u64) -> Vec<f64> {
-        (0..len).map(|i| ((i as f64 + 1.0) * (12.9898 + seed as f64)).sin() * 43758.5453 % 1.0).collect()
-    }
+    use crate::nuclear_norm::check::{distance, newton, sample};
 
     /// `count` orthonormal rows of `len` values, by Gram and Schmidt's method twice.
     fn orthonormal(count: usize, len: usize, seed: u64) -> Vec<Vec<f64>> {
@@ -169,10 +72,6 @@ mod tests {
             rows.push(row);
         }
         rows
-    }
-
-    fn distance(a: &[f64], b: &[f64]) -> f64 {
-        a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
     }
 
     /// U S Vᵀ and checks that its factor is U Vᵀ, to what a rounding of U S Vᵀ leaves of each pair of singular vectors.
@@ -279,51 +178,5 @@ mod tests {
             pool.install(|| orthogonal_factor(&z, 70, 150))
         };
         assert!(run(1) == run(3));
-    }
-
-    fn compute(z: &[f64], [rows, columns]: [usize; 2], dtype: DType) -> (f64, Vec<f64>) {
-        let device = Device::flex().autodiff();
-        let data = TensorData::new(z.to_vec(), [rows, columns]).convert_dtype(dtype);
-        let z = Tensor::<2>::from_data(data, (&device, dtype)).require_grad();
-        let norm = nuclear_norm(z.clone());
-        let gradient = z.grad(&norm.backward()).unwrap();
-        let value = norm.into_data().convert::<f64>().try_to_vec().unwrap()[0];
-        (value, gradient.into_data().convert::<f64>().try_to_vec().unwrap())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-        #[test]
-        fn value_and_gradient_equal_newtons(rows in 1usize..9, columns in 1usize..9, seed in 0u64..100) {
-            let z = sample(rows * columns, seed);
-            let expected = newton(&z, rows, columns);
-            let norm: f64 = z.iter().zip(&expected).map(|(z, factor)| z * factor).sum();
-            for (dtype, tolerance) in [(DType::F64, 1e-10), (DType::F32, 1e-3)] {
-                let (value, gradient) = compute(&z, [rows, columns], dtype);
-                prop_assert!((value - norm).abs() <= tolerance * norm, "{dtype:?}: {value} {norm}");
-                let error = distance(&gradient, &expected);
-                prop_assert!(error <= tolerance * 10.0, "{dtype:?}: {error:e}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_gradient_equals_finite_differences() {
-        let z = sample(4 * 6, 5);
-        let (_, gradient) = compute(&z, [4, 6], DType::F64);
-        for at in 0..z.len() {
-            let moved = |step: f64| {
-                let mut z = z.clone();
-                z[at] += step;
-                compute(&z, [4, 6], DType::F64).0
-            };
-            let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((difference - gradient[at]).abs() < 1e-7, "{difference} {}", gradient[at]);
-        }
-    }
-
-    #[test]
-    fn nan_stays_nan() {
-        assert!(compute(&[1.0, f64::NAN, 0.5, 0.25], [2, 2], DType::F32).0.is_nan());
     }
 }
